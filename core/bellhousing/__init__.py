@@ -1,0 +1,3 @@
+"""Bellhousing: one gRPC contract for every LLM engine."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,132 @@
+"""What a model can honour: the fields of `GenerateRequest` by path, each with its range.
+
+`FIELDS` is the contract's own domain of each field. A backend names the fields it supports and may narrow a range; it
+can never widen one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+AdapterSupport = Literal["none", "static", "dynamic", "derived"]
+Determinism = Literal["none", "solo", "batch_invariant"]
+LogprobsMode = Literal["unspecified", "raw", "processed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Allowed values of a field. `max_items` bounds a list or map. None is no bound."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+    max_items: int | None = None
+
+    def violation(self, value: float) -> str | None:
+        """Return what is wrong with `value`, as a phrase that ends in the value found; None if nothing is."""
+        if value != value:  # noqa: PLR0124 - NaN is the only value that differs from itself
+            return "must be a number, found NaN"
+        low, high = self.minimum, self.maximum
+        if low is not None and (value < low or (self.exclusive_minimum and value == low)):
+            return f"must be {'above' if self.exclusive_minimum else 'at least'} {low:g}, found {value:g}"
+        if high is not None and (value > high or (self.exclusive_maximum and value == high)):
+            return f"must be {'below' if self.exclusive_maximum else 'at most'} {high:g}, found {value:g}"
+        return None
+
+
+UINT32_MAX = 2**32 - 1
+_ANY = Range()
+
+FIELDS: Mapping[str, Range] = {
+    "text": _ANY,
+    "token_ids": _ANY,
+    "chat": _ANY,
+    "chat.template_arguments": _ANY,
+    "sampling.max_tokens": Range(1, UINT32_MAX),
+    "sampling.min_tokens": Range(0, UINT32_MAX),
+    "sampling.temperature": Range(0, 100),
+    "sampling.top_p": Range(0, 1, exclusive_minimum=True),
+    "sampling.top_k": Range(0, UINT32_MAX),
+    "sampling.min_p": Range(0, 1),
+    "sampling.typical_p": Range(0, 1, exclusive_minimum=True),
+    "sampling.repetition_penalty": Range(0, 100, exclusive_minimum=True),
+    "sampling.presence_penalty": Range(-2, 2),
+    "sampling.frequency_penalty": Range(-2, 2),
+    "sampling.seed": Range(0, UINT32_MAX),
+    "sampling.logit_bias": Range(-100, 100, max_items=1024),
+    "sampling.n": Range(1, 128),
+    "sampling.ignore_eos": _ANY,
+    "stopping.strings": Range(max_items=16),
+    "stopping.token_ids": Range(0, UINT32_MAX, max_items=64),
+    "stopping.include_stop": _ANY,
+    "logprobs.top": Range(0, 1024),
+    "logprobs.prompt_top": Range(0, 1024),
+    "structured_output.json_schema": _ANY,
+    "structured_output.json_object": _ANY,
+    "structured_output.regex": _ANY,
+    "structured_output.grammar": _ANY,
+    "structured_output.choice": Range(max_items=1024),
+    "adapter": _ANY,
+    "priority": _ANY,
+    "time_budget": _ANY,
+}
+
+BY_SERVER: tuple[str, ...] = ("stopping.strings", "stopping.include_stop", "priority", "time_budget")
+"""Fields that core honours by itself, for every engine; and `stopping.token_ids` where deltas carry ids."""
+
+
+def parameters(*names: str, **narrowed: Range) -> dict[str, Range]:
+    """Return the contract's ranges of the named fields. Keywords narrow a range: `sampling__top_k=Range(1, 100)`.
+
+    Raises `KeyError` for a name that is no field of the contract.
+    """
+    chosen = {name: FIELDS[name] for name in names}
+    for key, limits in narrowed.items():
+        name = key.replace("__", ".")
+        chosen[name] = _intersect(FIELDS[name], limits)
+    return chosen
+
+
+def _intersect(outer: Range, inner: Range) -> Range:
+    """Return `inner` where it sets a bound and `outer` elsewhere."""
+    result = outer
+    if inner.minimum is not None:
+        result = replace(result, minimum=inner.minimum, exclusive_minimum=inner.exclusive_minimum)
+    if inner.maximum is not None:
+        result = replace(result, maximum=inner.maximum, exclusive_maximum=inner.exclusive_maximum)
+    if inner.max_items is not None:
+        result = replace(result, max_items=inner.max_items)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What requests to a model may ask for. `parameters` maps a field's path to its range; see `parameters()`."""
+
+    parameters: dict[str, Range] = field(default_factory=dict)
+    token_ids: bool = False
+    tokenize: bool = False
+    detokenize: bool = False
+    embed: bool = False
+    adapters: AdapterSupport = "none"
+    sleep: bool = False
+    determinism: Determinism = "none"
+    logprobs_mode: LogprobsMode = "unspecified"
+    grammar_syntax: str = ""
+    prefix_cache: bool = False
+
+    def range_of(self, name: str) -> Range | None:
+        """Return the range of a field that is honoured, by the backend or by core; None for one that is not."""
+        if self.is_by_server(name):
+            return FIELDS[name]
+        return self.parameters.get(name)
+
+    def is_by_server(self, name: str) -> bool:
+        """Tell whether core itself honours the field."""
+        return name in BY_SERVER or (name == "stopping.token_ids" and self.token_ids)
+
+    def honoured(self) -> dict[str, Range]:
+        """Return every honoured field with its range, in the contract's order."""
+        ranges = {name: self.range_of(name) for name in FIELDS}
+        return {name: limits for name, limits in ranges.items() if limits is not None}

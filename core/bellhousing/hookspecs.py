@@ -1,0 +1,94 @@
+"""The hooks of a plugin. Each docstring says when it fires.
+
+A plugin is any object or module with functions of these names, marked with `hookimpl` and registered in the entry point
+group `bellhousing.plugins`. Nothing else of core touches pluggy: it calls `Plugins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pluggy
+
+if TYPE_CHECKING:
+    import grpc.aio
+    import typer
+
+    from bellhousing.config import Config
+    from bellhousing.timeline import Timeline
+
+PROJECT = "bellhousing"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorFinding:
+    """One line of `bellhousing doctor`: what was looked at, how it is, and how to mend it when it is wrong."""
+
+    subject: str
+    verdict: Literal["ok", "warning", "wrong"]
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """A change in the life of a model's engine."""
+
+    model: str
+    backend: str
+    state: str
+    detail: str = ""
+
+
+@hookspec
+def bellhousing_commands(app: typer.Typer) -> None:
+    """Add commands to the command line. Fires once, before the arguments are parsed."""
+
+
+@hookspec
+def bellhousing_doctor() -> Iterable[DoctorFinding]:  # type: ignore[empty-body]
+    """Report on what a backend or plugin needs. Fires when a person runs `bellhousing doctor`; may take a second."""
+
+
+@hookspec
+def bellhousing_configure(config: Config) -> None:
+    """See the configuration, and refuse it with `ConfigurationError`. Fires once, before any model is loaded."""
+
+
+@hookspec
+def bellhousing_add_services(server: grpc.aio.Server, config: Config) -> None:
+    """Add gRPC services beside ours. Fires once, before the server listens."""
+
+
+@hookspec
+def bellhousing_request_received(timeline: Timeline) -> None:
+    """Fires when a valid request for generation has arrived, before it queues."""
+
+
+@hookspec
+def bellhousing_request_dispatched(timeline: Timeline) -> None:
+    """Fires when the request leaves the queue for the engine."""
+
+
+@hookspec
+def bellhousing_first_token(timeline: Timeline) -> None:
+    """Fires when the engine's first token has arrived."""
+
+
+@hookspec
+def bellhousing_delta(timeline: Timeline, tokens: int) -> None:
+    """Fires for each delta of the engine, before it is delivered. Keep it short: it is on the path of every token."""
+
+
+@hookspec
+def bellhousing_request_finished(timeline: Timeline) -> None:
+    """Fires once for each received request, however it ended: `timeline.code` and `timeline.reason` say how."""
+
+
+@hookspec
+def bellhousing_engine_changed(event: EngineEvent) -> None:
+    """Fires when a model's engine changes state, such as SERVING to RESTARTING."""

@@ -1,0 +1,35 @@
+"""What happened to one request and when: the single source of TTFT, inter-token latency and queue time."""
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The life of a request. Times are `time.monotonic_ns`; 0 means it has not happened.
+
+    `code` is the gRPC status name once finished; `reason` is the error's reason or the first finish reason.
+    """
+
+    request_id: str
+    model: str
+    backend: str
+    tenant: str = ""
+    adapter: str = ""
+    received_unix_ns: int = field(default_factory=time.time_ns)
+    received: int = field(default_factory=time.monotonic_ns)
+    dispatched: int = 0
+    started: int = 0
+    first_token: int = 0
+    last_token: int = 0
+    finished: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int | None = None
+    completion_tokens: int = 0
+    engine_prefill_seconds: float | None = None
+    code: str = ""
+    reason: str = ""
+
+    def since_received(self, stamp: int) -> float:
+        """Return the seconds from `received` to `stamp`."""
+        return (stamp - self.received) / 1e9
