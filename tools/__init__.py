@@ -1,0 +1,1 @@
+"""Scripts of the repository: generated files, checks and the demonstration. Run them through `make`."""
