@@ -4,6 +4,7 @@
 can never widen one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -25,7 +26,7 @@ class Range:
 
     def violation(self, value: float) -> str | None:
         """Return what is wrong with `value`, as a phrase that ends in the value found; None if nothing is."""
-        if value != value:  # noqa: PLR0124 - NaN is the only value that differs from itself
+        if math.isnan(value):
             return "must be a number, found NaN"
         low, high = self.minimum, self.maximum
         if low is not None and (value < low or (self.exclusive_minimum and value == low)):

@@ -66,7 +66,9 @@ class RestartConfig(Strict):
 
     first_seconds: float = Field(0.5, gt=0, description="Wait before the first restart.")
     most_seconds: float = Field(30.0, gt=0, description="Longest wait.")
-    limit: int = Field(8, ge=0, description="Deaths in a row, each within a minute of its start, that end the attempts.")
+    limit: int = Field(
+        8, ge=0, description="Deaths in a row, each within a minute of its start, that end the attempts."
+    )
 
 
 class ModelConfig(Strict):
@@ -74,12 +76,15 @@ class ModelConfig(Strict):
 
     name: str = Field("", max_length=128, description="Name in requests; unset: derived from `model`.")
     backend: str = Field(min_length=1, description="Name of an installed backend.")
-    model: str = Field("", description="Source: a path, `hf://org/name[@revision][/file]` or `pkg://distribution/path`.")
+    model: str = Field(
+        "", description="Source: a path, `hf://org/name[@revision][/file]` or `pkg://distribution/path`."
+    )
     batching: Batching = Field(Batching(), description="How much the engine takes at once.")
     parallelism: Parallelism = Field(Parallelism(), description="How the model is spread over devices.")
     admission: AdmissionConfig = Field(AdmissionConfig(), description="Queueing.")
     restart: RestartConfig = Field(RestartConfig(), description="Restarting a dead engine.")
     adapter_roots: tuple[Path, ...] = Field((), description="Directories that adapters may be loaded from.")
+    adapter_slots: int = Field(8, ge=1, description="Most adapters on the device at once.")
     load_on_start: bool = Field(True, description="Load it when the server starts, not by Admin.LoadModel.")  # noqa: FBT003
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the backend.")
 
@@ -125,8 +130,8 @@ class Config(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags over environment over file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

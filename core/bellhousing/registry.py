@@ -1,4 +1,4 @@
-"""Backends by name: installed distributions' entry points of the group `bellhousing.backends`, loaded when asked for."""
+"""Backends by name: entry points of the group `bellhousing.backends`, loaded when asked for."""
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -26,6 +26,11 @@ def installed() -> list[InstalledBackend]:
     ]
 
 
+def version_of(name: str) -> str:
+    """Return the version of the distribution that a backend comes from; empty when it is not known."""
+    return next((backend.version for backend in installed() if backend.name == name), "")
+
+
 def load(name: str) -> type[Backend]:
     """Import and return the class of a backend.
 
@@ -33,7 +38,9 @@ def load(name: str) -> type[Backend]:
     """
     points = _points()
     if name not in points:
-        raise NotFound("backend", name, points, hint="Install its distribution, such as `pip install bellhousing-NAME`.")
+        raise NotFound(
+            "backend", name, points, hint="Install its distribution, such as `pip install bellhousing-NAME`."
+        )
     try:
         backend = points[name].load()
     except Exception as error:

@@ -1,0 +1,303 @@
+"""A model that the server serves: its engine's life, its queue and its requests in flight."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+from pydantic import ValidationError
+
+from bellhousing import registry, sources
+from bellhousing.adapters import Adapters
+from bellhousing.admission import Admission, Limits
+from bellhousing.backend import Backend, ModelInfo
+from bellhousing.config import ModelConfig, explain
+from bellhousing.errors import (
+    AlreadyExists,
+    BellhousingError,
+    ConfigurationError,
+    EngineUnavailable,
+    NotFound,
+    PreconditionFailed,
+)
+from bellhousing.events import Progress
+from bellhousing.generation import Generation
+from bellhousing.hookspecs import EngineEvent
+from bellhousing.process import ProcessBackend
+from bellhousing.settings import EngineSettings, ModelSpec, Strict
+
+logger = logging.getLogger(__name__)
+
+ModelState = Literal["unloaded", "loading", "serving", "draining", "restarting", "failed", "sleeping"]
+Watcher = Callable[[EngineEvent], None]
+RETRY_WHILE_LOADING_SECONDS = 1.0
+STABLE_SECONDS = 60.0
+"""An engine that lived this long counts as healthy: its next death is the first in a row again."""
+
+
+class ServedModel:
+    """One model and its engine. Build it with the configuration, `load` it, `unload` it."""
+
+    def __init__(self, config: ModelConfig, watcher: Watcher) -> None:
+        self.config = config
+        self.name = config.name
+        self.state: ModelState = "unloaded"
+        self.state_detail = ""
+        self.instance_id = ""
+        self.admission = Admission(Limits(max_running=1, max_queued=0))
+        self.in_flight: dict[str, Generation] = {}
+        self.adapters = Adapters(config.adapter_roots, config.adapter_slots)
+        self.backend_version = ""
+        self._watcher = watcher
+        self._backend: Backend | None = None
+        self._info: ModelInfo | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._changed("unloaded")
+
+    @property
+    def backend(self) -> Backend:
+        """The running engine. Raises `EngineUnavailable` when there is none."""
+        if self._backend is None or self._info is None:
+            raise self.unavailable()
+        return self._backend
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the running engine serves. Raises `EngineUnavailable` when there is none."""
+        if self._info is None:
+            raise self.unavailable()
+        return self._info
+
+    @property
+    def known_info(self) -> ModelInfo | None:
+        """What the engine serves, or served before it died; None before the first load."""
+        return self._info
+
+    @contextmanager
+    def holding(self, generation: Generation) -> Iterator[None]:
+        """Count a request as in flight for the body. Raises `AlreadyExists` when its id is in flight."""
+        name = generation.timeline.request_id
+        if name in self.in_flight:
+            raise AlreadyExists(f"a request with id {name!r} is in flight")
+        self.in_flight[name] = generation
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            del self.in_flight[name]
+            if not self.in_flight:
+                self._idle.set()
+
+    def unavailable(self) -> EngineUnavailable:
+        """Return the error that says why the model takes no requests now."""
+        detail = f": {self.state_detail}" if self.state_detail else ""
+        return EngineUnavailable(
+            f"model {self.name!r} is {self.state}{detail}",
+            reason=f"MODEL_{self.state.upper()}",
+            backend=self.config.backend,
+            retry_after=RETRY_WHILE_LOADING_SECONDS if self.state in ("loading", "restarting") else None,
+        )
+
+    async def load(self, progress: Callable[[Progress], None]) -> None:
+        """Start the engine and serve. Does nothing when it serves already.
+
+        Raises `ConfigurationError` or `EngineUnavailable`; the model's state is `failed` then.
+        """
+        async with self._changing:
+            if self.state in ("serving", "sleeping"):
+                return
+            if self._supervisor:
+                raise PreconditionFailed(f"model {self.name!r} is {self.state}", hint="Unload it first.")
+            self._changed("loading")
+            try:
+                await self._start(progress)
+            except BellhousingError as error:
+                self._changed("failed", error.message)
+                raise
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    async def unload(self, grace_seconds: float) -> int:
+        """Take nothing new, let requests finish for a while, end the rest and the engine; return the ended ones."""
+        async with self._changing:
+            if self.state != "unloaded":
+                self._changed("draining")
+            await self._quiet(grace_seconds)
+            ended = len(self.in_flight)
+            await self._end_supervisor()
+            self._fail_in_flight(EngineUnavailable(f"model {self.name!r} was unloaded", reason="MODEL_UNLOADED"))
+            await self._stop()
+            self._info = None
+            self._changed("unloaded")
+            return ended
+
+    def drain(self) -> None:
+        """Take nothing new; what runs goes on."""
+        if self.state in ("serving", "loading", "restarting"):
+            self._changed("draining")
+
+    async def sleep(self, level: int) -> None:
+        """Free the device's memory. Raises `PreconditionFailed` while requests run."""
+        async with self._changing:
+            if self.in_flight:
+                raise PreconditionFailed(
+                    f"model {self.name!r} has {len(self.in_flight)} requests in flight, expected none"
+                )
+            self._changed("sleeping")
+            try:
+                await self.backend.sleep(level)
+            except BellhousingError:
+                self._serve()
+                raise
+
+    async def wake(self) -> None:
+        """Serve again after `sleep`; does nothing when it serves."""
+        async with self._changing:
+            if self.state == "sleeping":
+                await self.backend.wake()
+                self._serve()
+
+    async def _quiet(self, seconds: float) -> None:
+        """Return when nothing is in flight, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    async def _start(self, progress: Callable[[Progress], None]) -> None:
+        self._backend = await self._build(progress)
+        try:
+            self._info = await self._backend.start(progress)
+        except BaseException:
+            await self._stop()
+            raise
+        self.instance_id = secrets.token_hex(6)
+        self.adapters.forget_residency()
+        self._serve()
+
+    def _serve(self) -> None:
+        wanted, info = self.config.admission, self.info
+        self.admission.open(
+            Limits(
+                max_running=min(wanted.max_running or info.max_running, info.max_running),
+                max_queued=wanted.max_queued,
+                max_running_tokens=wanted.max_running_tokens,
+                max_queued_tokens=wanted.max_queued_tokens,
+            )
+        )
+        self._changed("serving")
+
+    async def _build(self, progress: Callable[[Progress], None]) -> Backend:
+        config = self.config
+        backend_class = registry.load(config.backend)
+        self.backend_version = registry.version_of(config.backend)
+        options = validated_options(backend_class, config.options)
+        path = await asyncio.to_thread(sources.resolve, config.model, progress) if config.model else None
+        if path is None and backend_class.needs_model:
+            raise ConfigurationError(f"model {self.name!r}: backend {config.backend!r} needs a model, found none")
+        settings = EngineSettings(batching=config.batching, parallelism=config.parallelism)
+        spec = ModelSpec(name=self.name, path=path, settings=settings)
+        if backend_class.isolation == "process":
+            return ProcessBackend(backend_class, spec, options)
+        return backend_class(spec, options)
+
+    async def _stop(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend:
+            try:
+                await backend.stop()
+            except Exception:
+                logger.exception("backend %r of model %r did not stop cleanly", self.config.backend, self.name)
+
+    async def _supervise(self) -> None:
+        """Start the engine again each time it dies, with growing waits, until it died too often."""
+        deaths = 0
+        while True:
+            started = time.monotonic()
+            reason = await self.backend.died()
+            deaths = deaths + 1 if time.monotonic() - started < STABLE_SECONDS else 1
+            self._mourn(reason)
+            await self._stop()
+            while not await self._restarted(deaths):
+                deaths += 1
+            if self.state == "failed":
+                return
+
+    def _mourn(self, reason: str) -> None:
+        """Tell everyone that the engine died: requests in flight, requests in the queue, health."""
+        logger.error("the engine of model %r died: %s", self.name, reason)
+        self._changed("restarting", reason)
+        self._fail_in_flight(
+            EngineUnavailable(
+                f"the engine of model {self.name!r} died: {reason}",
+                reason="ENGINE_DIED",
+                backend=self.config.backend,
+                retry_after=self.config.restart.first_seconds + RETRY_WHILE_LOADING_SECONDS,
+            )
+        )
+
+    async def _restarted(self, deaths: int) -> bool:
+        """Wait and try once; true when the engine serves or will not be tried again."""
+        policy = self.config.restart
+        if deaths > policy.limit:
+            self._changed("failed", f"the engine died {deaths} times in a row; {self.state_detail}")
+            return True
+        await asyncio.sleep(min(policy.most_seconds, policy.first_seconds * 2 ** (deaths - 1)))
+        try:
+            await self._start(lambda _: None)
+        except BellhousingError as error:
+            logger.error("the engine of model %r did not start again: %s", self.name, error)  # noqa: TRY400 - no defect
+            self._changed("restarting", error.message)
+            return False
+        return True
+
+    async def _end_supervisor(self) -> None:
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor:
+            supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervisor
+
+    def _fail_in_flight(self, error: BellhousingError) -> None:
+        for generation in list(self.in_flight.values()):
+            generation.fail(error)
+
+    def _changed(self, state: ModelState, detail: str = "") -> None:
+        self.state = state
+        self.state_detail = detail
+        if state != "serving":
+            self.admission.close(self.unavailable)
+        self._watcher(EngineEvent(self.name, self.config.backend, state, detail))
+
+
+def validated_options(backend_class: type[Backend], options: Mapping[str, object]) -> Strict:
+    """Return a backend's options. Raises `ConfigurationError` naming the option and the nearest known one."""
+    try:
+        return backend_class.Options.model_validate(dict(options))
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"options of backend {backend_class.name!r}: {explain(error, backend_class.Options)}",
+            reason="INVALID_CONFIG",
+        ) from error
+
+
+class Models:
+    """The models of a server, by name."""
+
+    def __init__(self, configs: tuple[ModelConfig, ...], watcher: Watcher) -> None:
+        self._models = {config.name: ServedModel(config, watcher) for config in configs}
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(sorted(self._models.values(), key=lambda model: model.name))
+
+    def find(self, name: str) -> ServedModel:
+        """Return a model; the only one for an empty name. Raises `NotFound` with the near names."""
+        if not name and len(self._models) == 1:
+            return next(iter(self._models.values()))
+        if name not in self._models:
+            raise NotFound("model", name, self._models)
+        return self._models[name]

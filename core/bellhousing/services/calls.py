@@ -1,0 +1,85 @@
+"""What every method of every service does: name the caller, and turn errors into statuses with details."""
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from google.rpc import status_pb2
+
+from bellhousing.errors import BellhousingError, EngineFault, Unsupported
+from bellhousing.status import DETAILS_KEY, rpc_status
+
+logger = logging.getLogger(__name__)
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class _Service(Protocol):
+    """Any servicer."""
+
+
+def unary(
+    method: Callable[[Any, Request, Context], Awaitable[Response]],
+) -> Callable[[Any, Request, Context], Awaitable[Response]]:
+    """Make a unary method end with the status of the error that it raises."""
+
+    @functools.wraps(method)
+    async def call(service: _Service, request: Request, context: Context) -> Response:
+        try:
+            return await method(service, request, context)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            await abort(context, error)
+
+    return call
+
+
+def streaming(
+    method: Callable[[Any, Request, Context], AsyncIterator[Response]],
+) -> Callable[[Any, Request, Context], AsyncIterator[Response]]:
+    """Make a streaming method end with the status of the error that it raises."""
+
+    @functools.wraps(method)
+    async def call(service: _Service, request: Request, context: Context) -> AsyncIterator[Response]:
+        try:
+            async for response in method(service, request, context):
+                yield response
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            await abort(context, error)
+
+    return call
+
+
+async def abort(context: Context, error: Exception, *, partial_output: bool = False) -> NoReturn:
+    """End the call with the status of `error`. An error that is not ours is a defect: logged, and INTERNAL."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    status = rpc_status(as_ours(error), partial_output=partial_output)
+    await context.abort(
+        STATUS_CODES[status.code], status.message, ((DETAILS_KEY, _bounded(status).SerializeToString()),)
+    )
+    raise AssertionError("abort always raises")
+
+
+def as_ours(error: Exception) -> BellhousingError:
+    """Return `error` when it is of our tree, and an INTERNAL one for a defect, which is logged."""
+    if isinstance(error, BellhousingError):
+        return error
+    if isinstance(error, NotImplementedError):
+        return Unsupported("the backend of this model has no such operation")
+    logger.error("a defect of the server", exc_info=error)
+    return EngineFault(f"the server failed with {type(error).__name__}; see its log", reason="SERVER_DEFECT")
+
+
+def _bounded(status: status_pb2.Status, limit: int = 6_000) -> status_pb2.Status:
+    """Return the status small enough for the trailers, which peers limit to 8 KiB in all."""
+    if len(status.message) > limit // 4:
+        status.message = status.message[: limit // 4] + " ..."
+    while status.ByteSize() > limit and status.details:
+        del status.details[-1]
+    return status
