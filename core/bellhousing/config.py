@@ -46,8 +46,8 @@ class ServerConfig(Strict):
     host: str = Field("127.0.0.1", description="Address to listen on. Other than loopback needs TLS and tokens.")
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     tls: TlsConfig | None = Field(None, description="Certificates; none means plain text.")
-    insecure: bool = Field(False, description="Allow another address than loopback without TLS or tokens.")  # noqa: FBT003
-    reflection: bool = Field(True, description="Serve gRPC reflection (never without tokens when exposed).")  # noqa: FBT003
+    insecure: bool = Field(False, description="Allow another address than loopback without TLS or tokens.")
+    reflection: bool = Field(True, description="Serve gRPC reflection (never without tokens when exposed).")
     max_message_bytes: int = Field(16 * 2**20, ge=1024, description="Largest request message, in bytes.")
     grace_seconds: float = Field(30.0, ge=0, description="How long requests in flight may go on after SIGTERM.")
 
@@ -85,7 +85,7 @@ class ModelConfig(Strict):
     restart: RestartConfig = Field(RestartConfig(), description="Restarting a dead engine.")
     adapter_roots: tuple[Path, ...] = Field((), description="Directories that adapters may be loaded from.")
     adapter_slots: int = Field(8, ge=1, description="Most adapters on the device at once.")
-    load_on_start: bool = Field(True, description="Load it when the server starts, not by Admin.LoadModel.")  # noqa: FBT003
+    load_on_start: bool = Field(True, description="Load it when the server starts, not by Admin.LoadModel.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the backend.")
 
     @model_validator(mode="after")

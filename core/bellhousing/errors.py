@@ -79,7 +79,7 @@ class ConfigurationError(BellhousingError):
     default_reason = "CONFIGURATION"
 
 
-class InvalidRequest(BellhousingError):  # noqa: N818 - the tree reads better without a suffix
+class InvalidRequest(BellhousingError):
     """Fields of a request are wrong or not supported; one `Violation` each."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
@@ -90,7 +90,7 @@ class InvalidRequest(BellhousingError):  # noqa: N818 - the tree reads better wi
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations), **details)  # type: ignore[arg-type]
 
 
-class ContextOverflow(BellhousingError):  # noqa: N818
+class ContextOverflow(BellhousingError):
     """The prompt, or prompt and output together, are longer than the context. Both lengths are in tokens."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
@@ -107,7 +107,7 @@ class ContextOverflow(BellhousingError):  # noqa: N818
         )
 
 
-class NotFound(BellhousingError):  # noqa: N818
+class NotFound(BellhousingError):
     """No `kind` (model, adapter, backend, request) has that name; the message tells the near ones."""
 
     code = grpc.StatusCode.NOT_FOUND
@@ -121,77 +121,77 @@ class NotFound(BellhousingError):  # noqa: N818
         super().__init__(f"no {kind} named {name!r}{known_text}", reason=f"{kind.upper()}_NOT_FOUND", hint=hint)
 
 
-class AlreadyExists(BellhousingError):  # noqa: N818
+class AlreadyExists(BellhousingError):
     """A name is taken by something else."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     default_reason = "ALREADY_EXISTS"
 
 
-class PreconditionFailed(BellhousingError):  # noqa: N818
+class PreconditionFailed(BellhousingError):
     """The operation is fine, the state is not."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     default_reason = "FAILED_PRECONDITION"
 
 
-class Unsupported(BellhousingError):  # noqa: N818
+class Unsupported(BellhousingError):
     """The model has no such operation; Discovery says so too."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
     default_reason = "UNSUPPORTED"
 
 
-class Unauthenticated(BellhousingError):  # noqa: N818
+class Unauthenticated(BellhousingError):
     """No token, or one that is not known."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
     default_reason = "UNAUTHENTICATED"
 
 
-class PermissionDenied(BellhousingError):  # noqa: N818
+class PermissionDenied(BellhousingError):
     """The token does not allow this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
     default_reason = "PERMISSION_DENIED"
 
 
-class Overloaded(BellhousingError):  # noqa: N818
+class Overloaded(BellhousingError):
     """The queue is full, or the request could not start in time; `retry_after` comes from the drain rate."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     default_reason = "QUEUE_FULL"
 
 
-class DeadlineExceeded(BellhousingError):  # noqa: N818
+class DeadlineExceeded(BellhousingError):
     """The request's deadline passed."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     default_reason = "DEADLINE_EXCEEDED"
 
 
-class Cancelled(BellhousingError):  # noqa: N818
+class Cancelled(BellhousingError):
     """The request was ended by an operator; a client that leaves hears nothing."""
 
     code = grpc.StatusCode.CANCELLED
     default_reason = "ABORTED_BY_OPERATOR"
 
 
-class EngineUnavailable(BellhousingError):  # noqa: N818
+class EngineUnavailable(BellhousingError):
     """The model is loading, draining, restarting or gone; another try may succeed."""
 
     code = grpc.StatusCode.UNAVAILABLE
     default_reason = "ENGINE_UNAVAILABLE"
 
 
-class EngineFault(BellhousingError):  # noqa: N818
+class EngineFault(BellhousingError):
     """The engine failed this request; others go on."""
 
     code = grpc.StatusCode.INTERNAL
     default_reason = "ENGINE_FAULT"
 
 
-class StreamBroken(BellhousingError):  # noqa: N818
+class StreamBroken(BellhousingError):
     """The engine's stream ended without an end, or out of order: what came before may be incomplete."""
 
     code = grpc.StatusCode.DATA_LOSS

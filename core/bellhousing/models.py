@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from bellhousing import registry, sources
+from bellhousing import registry
 from bellhousing.adapters import Adapters
 from bellhousing.admission import Admission, Limits
 from bellhousing.backend import Backend, ModelInfo
@@ -28,6 +28,7 @@ from bellhousing.generation import Generation
 from bellhousing.hookspecs import EngineEvent
 from bellhousing.process import ProcessBackend
 from bellhousing.settings import EngineSettings, ModelSpec, Strict
+from bellhousing.sources import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class ServedModel:
         self._changing = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._changed("unloaded")
+        self.admission.close(self.unavailable)
 
     @property
     def backend(self) -> Backend:
@@ -196,7 +197,7 @@ class ServedModel:
         backend_class = registry.load(config.backend)
         self.backend_version = registry.version_of(config.backend)
         options = validated_options(backend_class, config.options)
-        path = await asyncio.to_thread(sources.resolve, config.model, progress) if config.model else None
+        path = await asyncio.to_thread(resolve, config.model, progress) if config.model else None
         if path is None and backend_class.needs_model:
             raise ConfigurationError(f"model {self.name!r}: backend {config.backend!r} needs a model, found none")
         settings = EngineSettings(batching=config.batching, parallelism=config.parallelism)
@@ -250,7 +251,7 @@ class ServedModel:
         try:
             await self._start(lambda _: None)
         except BellhousingError as error:
-            logger.error("the engine of model %r did not start again: %s", self.name, error)  # noqa: TRY400 - no defect
+            logger.warning("the engine of model %r did not start again: %s", self.name, error)
             self._changed("restarting", error.message)
             return False
         return True

@@ -51,6 +51,7 @@ class Server:
         self.config = config
         self.models = Models(config.models, self._engine_changed)
         self.address = ""
+        self.loading: list[asyncio.Task[None]] = []
         self._plugins = plugins
         self._health = health.aio.HealthServicer()
         self._watchers: list[Callable[[EngineEvent], None]] = []
@@ -187,9 +188,7 @@ class Server:
         self._plugins.engine_changed(event)
         for callback in self._watchers:
             callback(event)
-        # The model has changed its state already; while the server is built there are no models to ask yet.
-        if hasattr(self, "models"):
-            self._spawn(self._publish_health(event))
+        self._spawn(self._publish_health(event))
 
     async def _publish_health(self, event: EngineEvent) -> None:
         await self._health.set(event.model, SERVING if event.state == "serving" else NOT_SERVING)

@@ -28,9 +28,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._grace_seconds = grace_seconds
 
     @streaming
-    async def LoadModel(  # noqa: N802
-        self, request: pb.LoadModelRequest, context: Context
-    ) -> AsyncIterator[pb.LoadModelResponse]:
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> AsyncIterator[pb.LoadModelResponse]:
         """Load a model, with progress."""
         model = self._model(request.model, context)
         began = time.monotonic()
@@ -40,7 +38,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         yield pb.LoadModelResponse(loaded=loaded)
 
     @streaming
-    async def UnloadModel(  # noqa: N802
+    async def UnloadModel(
         self, request: pb.UnloadModelRequest, context: Context
     ) -> AsyncIterator[pb.UnloadModelResponse]:
         """Unload a model once its requests have finished, or at the end of the grace."""
@@ -52,7 +50,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         yield pb.UnloadModelResponse(unloaded=pb.ModelUnloaded(ended_requests=ended))
 
     @unary
-    async def Sleep(self, request: pb.SleepRequest, context: Context) -> pb.SleepResponse:  # noqa: N802
+    async def Sleep(self, request: pb.SleepRequest, context: Context) -> pb.SleepResponse:
         """Put a model to sleep."""
         model = self._model(request.model, context)
         if request.level > 2:
@@ -63,7 +61,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.SleepResponse()
 
     @unary
-    async def Wake(self, request: pb.WakeRequest, context: Context) -> pb.WakeResponse:  # noqa: N802
+    async def Wake(self, request: pb.WakeRequest, context: Context) -> pb.WakeResponse:
         """Wake a model."""
         model = self._model(request.model, context)
         if not model.info.capabilities.sleep:
@@ -72,9 +70,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.WakeResponse()
 
     @unary
-    async def RegisterAdapter(  # noqa: N802
-        self, request: pb.RegisterAdapterRequest, context: Context
-    ) -> pb.RegisterAdapterResponse:
+    async def RegisterAdapter(self, request: pb.RegisterAdapterRequest, context: Context) -> pb.RegisterAdapterResponse:
         """Make an adapter known."""
         model = self._adapting(request.model, context)
         violations = [Violation(f, "must not be empty") for f in ("name", "source") if not getattr(request, f)]
@@ -85,7 +81,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.RegisterAdapterResponse(adapter=adapter_message(known, model.name))
 
     @unary
-    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:  # noqa: N802
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
         """Bring an adapter onto the device."""
         model = self._adapting(request.model, context)
         began = time.monotonic()
@@ -95,16 +91,14 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.LoadAdapterResponse(adapter=adapter_message(entry, model.name), elapsed=duration_message(elapsed))
 
     @unary
-    async def UnloadAdapter(  # noqa: N802
-        self, request: pb.UnloadAdapterRequest, context: Context
-    ) -> pb.UnloadAdapterResponse:
+    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Context) -> pb.UnloadAdapterResponse:
         """Take an adapter off the device."""
         model = self._adapting(request.model, context)
         await model.adapters.unload(request.name, model.backend, forget=request.forget)
         return pb.UnloadAdapterResponse()
 
     @unary
-    async def PinAdapter(self, request: pb.PinAdapterRequest, context: Context) -> pb.PinAdapterResponse:  # noqa: N802
+    async def PinAdapter(self, request: pb.PinAdapterRequest, context: Context) -> pb.PinAdapterResponse:
         """Pin an adapter, or free it."""
         model = self._adapting(request.model, context)
         entry = model.adapters.find(request.name)
@@ -112,9 +106,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.PinAdapterResponse(adapter=adapter_message(entry, model.name))
 
     @unary
-    async def ListAdapters(  # noqa: N802
-        self, request: pb.ListAdaptersRequest, context: Context
-    ) -> pb.ListAdaptersResponse:
+    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Context) -> pb.ListAdaptersResponse:
         """Return a page of adapters."""
         model = self._model(request.model, context)
         size = request.page_size or DEFAULT_PAGE
@@ -130,7 +122,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return pb.ListAdaptersResponse(adapters=page, next_page_token=page[-1].name if len(wanted) > size else "")
 
     @unary
-    async def Abort(self, request: pb.AbortRequest, context: Context) -> pb.AbortResponse:  # noqa: N802
+    async def Abort(self, request: pb.AbortRequest, context: Context) -> pb.AbortResponse:
         """End a request in flight."""
         self._access.caller(context, "admin")
         for model in self._models:
@@ -141,7 +133,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         raise NotFound("request", request.request_id)
 
     @unary
-    async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:  # noqa: N802
+    async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
         """Begin to drain the server."""
         self._access.caller(context, "admin")
         grace = request.grace.ToNanoseconds() / 1e9 if request.HasField("grace") else None

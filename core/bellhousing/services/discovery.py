@@ -24,7 +24,7 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
         self._access = access
 
     @unary
-    async def ListModels(self, _request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+    async def ListModels(self, _request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return every model that the caller may use."""
         caller = self._access.caller(context, "discovery")
         visible = [model for model in self._models if not caller.models or model.name in caller.models]
@@ -33,20 +33,18 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
         )
 
     @unary
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Return one model."""
         return pb.GetModelResponse(model=model_message(self._model(request.model, context)))
 
     @unary
-    async def GetLoad(self, request: pb.GetLoadRequest, context: Context) -> pb.GetLoadResponse:  # noqa: N802
+    async def GetLoad(self, request: pb.GetLoadRequest, context: Context) -> pb.GetLoadResponse:
         """Return how busy a model is."""
         model = self._model(request.model, context)
         return pb.GetLoadResponse(load=load_message(model, await _engine_load(model)))
 
     @streaming
-    async def WatchLoad(  # noqa: N802
-        self, request: pb.WatchLoadRequest, context: Context
-    ) -> AsyncIterator[pb.WatchLoadResponse]:
+    async def WatchLoad(self, request: pb.WatchLoadRequest, context: Context) -> AsyncIterator[pb.WatchLoadResponse]:
         """Return how busy a model is, again and again."""
         model = self._model(request.model, context)
         interval = DEFAULT_INTERVAL_SECONDS

@@ -31,7 +31,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         self._access = access
         self._plugins = plugins
 
-    async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:  # noqa: N802 - gRPC's name
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
         """Stream a generation."""
         call = _Call(self._models, self._plugins)
 
@@ -49,7 +49,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
             await abort(context, error, partial_output=call.is_partial)
 
     @unary
-    async def Complete(self, request: pb.GenerateRequest, context: Context) -> pb.CompleteResponse:  # noqa: N802
+    async def Complete(self, request: pb.GenerateRequest, context: Context) -> pb.CompleteResponse:
         """Return a generation whole."""
         call = _Call(self._models, self._plugins)
         response = pb.CompleteResponse()
@@ -69,7 +69,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         return response
 
     @unary
-    async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:  # noqa: N802
+    async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
         """Return the token ids of a text or chat."""
         model = self._model(request.model, context)
         _require(model, "tokenize", able=model.info.capabilities.tokenize)
@@ -91,7 +91,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         )
 
     @unary
-    async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:  # noqa: N802
+    async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
         """Return the text of token ids."""
         model = self._model(request.model, context)
         _require(model, "detokenize", able=model.info.capabilities.detokenize)
@@ -104,7 +104,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         return pb.DetokenizeResponse(text=text.decode(errors="replace"))
 
     @unary
-    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:  # noqa: N802
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
         """Return one vector for each input."""
         model = self._model(request.model, context)
         _require(model, "embed", able=model.info.capabilities.embed)

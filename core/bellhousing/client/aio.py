@@ -1,0 +1,280 @@
+"""The asynchronous client."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bellhousing.client.arguments import GenerateArguments, Message, generate_request
+from bellhousing.client.connection import DEFAULT_ADDRESS, OPTIONS, Tls, call_metadata
+from bellhousing.client.failures import failure
+from bellhousing.client.messages import Received, Stubs, embed_request, register_request, tokenize_request
+from bellhousing.client.retry import RetryPolicy
+from bellhousing.errors import BellhousingError, DeadlineExceeded
+from bellhousing.v1 import admin_pb2, discovery_pb2
+from bellhousing.v1 import inference_pb2 as pb
+
+Answer = TypeVar("Answer")
+
+
+class AsyncStream:
+    """A generation: iterate over it for its deltas. Leaving the loop or the `async with` cancels what is left."""
+
+    def __init__(self, open_call: Callable[[float | None], Any], retry: RetryPolicy, timeout: float | None) -> None:
+        self._open_call = open_call
+        self._retry = retry
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._received = Received()
+        self._call: Any = None
+        self._messages: AsyncGenerator[pb.Delta, None] = self._read()
+
+    @property
+    def started(self) -> pb.Started | None:
+        """The stream's first message, once it came."""
+        return self._received.started
+
+    @property
+    def finished(self) -> pb.Finished | None:
+        """The stream's last message, once it came."""
+        return self._received.finished
+
+    @property
+    def text(self) -> str:
+        """The text of the first sequence so far."""
+        return self._received.text
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds from the call to the first token, as this client saw it."""
+        return self._received.ttft
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the call to the latest message."""
+        return self._received.elapsed
+
+    def __aiter__(self) -> AsyncIterator[pb.Delta]:
+        return self._messages
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel what is left of the generation."""
+        await self._messages.aclose()
+        if self._call is not None:
+            self._call.cancel()
+
+    def __del__(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    async def _read(self) -> AsyncGenerator[pb.Delta, None]:
+        attempt = 1
+        while True:
+            began = time.monotonic()
+            self._call = self._open_call(_left(self._deadline))
+            try:
+                async for message in self._call:
+                    delta = self._received.take(message, time.monotonic() - began)
+                    if delta is not None:
+                        yield delta
+            except grpc.aio.AioRpcError as error:
+                await _pause(self._retry, failure(error), attempt, self._deadline)
+                attempt += 1
+            else:
+                return
+            finally:
+                self._call.cancel()
+
+
+class AsyncClient:
+    """A connection to a server. Every method raises classes of `bellhousing.errors`; `timeout` is the gRPC deadline."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        tls: Tls | None = None,
+        token: str = "",
+        tenant: str = "",
+        insecure: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self.address = address
+        self.retry = retry or RetryPolicy()
+        self._metadata = call_metadata(
+            address, token=token, tenant=tenant, is_encrypted=tls is not None, insecure=insecure
+        )
+        self._channel = (
+            grpc.aio.secure_channel(address, tls.credentials(), options=OPTIONS)
+            if tls
+            else grpc.aio.insecure_channel(address, options=OPTIONS)
+        )
+        self._stubs = Stubs(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls in flight are cancelled."""
+        await self._channel.close()
+
+    def generate(
+        self,
+        prompt: str | Iterable[int] | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        timeout: float | None = None,
+        **arguments: Unpack[GenerateArguments],
+    ) -> AsyncStream:
+        """Return the stream of a generation; it begins when it is first read."""
+        request = generate_request(prompt, messages, arguments)
+        return AsyncStream(
+            lambda left: self._stubs.inference.Generate(request, timeout=left, metadata=self._metadata),
+            self.retry,
+            timeout,
+        )
+
+    async def complete(
+        self,
+        prompt: str | Iterable[int] | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        timeout: float | None = None,
+        **arguments: Unpack[GenerateArguments],
+    ) -> pb.CompleteResponse:
+        """Return a generation whole."""
+        request = generate_request(prompt, messages, arguments)
+        return await self._ask(self._stubs.inference.Complete, request, timeout)  # type: ignore[no-any-return]
+
+    async def tokenize(
+        self, prompt: str, *, model: str = "", add_special: bool = True, with_pieces: bool = False
+    ) -> pb.TokenizeResponse:
+        """Return the token ids of a text."""
+        request = tokenize_request(prompt, model, add_special=add_special, with_pieces=with_pieces)
+        return await self._ask(self._stubs.inference.Tokenize, request)  # type: ignore[no-any-return]
+
+    async def detokenize(self, ids: Sequence[int], *, model: str = "") -> str:
+        """Return the text of token ids."""
+        request = pb.DetokenizeRequest(model=model, token_ids=ids)
+        return str((await self._ask(self._stubs.inference.Detokenize, request)).text)
+
+    async def embed(self, inputs: list[str], *, model: str = "", dimensions: int | None = None) -> pb.EmbedResponse:
+        """Return one vector for each input."""
+        return await self._ask(self._stubs.inference.Embed, embed_request(inputs, model, dimensions))  # type: ignore[no-any-return]
+
+    async def models(self) -> list[discovery_pb2.Model]:
+        """Return the server's models, sorted by name."""
+        return list((await self._ask(self._stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())).models)
+
+    async def model(self, name: str = "") -> discovery_pb2.Model:
+        """Return one model."""
+        answer = await self._ask(self._stubs.discovery.GetModel, discovery_pb2.GetModelRequest(model=name))
+        return answer.model  # type: ignore[no-any-return]
+
+    async def load(self, name: str = "") -> discovery_pb2.Load:
+        """Return how busy a model is."""
+        answer = await self._ask(self._stubs.discovery.GetLoad, discovery_pb2.GetLoadRequest(model=name))
+        return answer.load  # type: ignore[no-any-return]
+
+    async def is_serving(self, model: str = "") -> bool:
+        """Tell whether a model, or the whole server for an empty name, answers requests."""
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=model), metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
+                return False
+            raise failure(error) from error
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def wait_serving(self, model: str = "", timeout: float = 60.0) -> None:
+        """Return once the server answers requests. Raises `DeadlineExceeded`."""
+        deadline = time.monotonic() + timeout
+        while not await self.is_serving(model):
+            if time.monotonic() >= deadline:
+                raise DeadlineExceeded(f"{model or 'the server'} at {self.address} did not serve within {timeout:g} s")
+            await asyncio.sleep(0.1)
+
+    async def load_model(self, name: str) -> AsyncIterator[admin_pb2.LoadModelResponse]:
+        """Load a configured model; yield its progress."""
+        async for message in self._watch(self._stubs.admin.LoadModel, admin_pb2.LoadModelRequest(model=name)):
+            yield message
+
+    async def unload_model(self, name: str) -> AsyncIterator[admin_pb2.UnloadModelResponse]:
+        """Unload a model; yield its progress."""
+        async for message in self._watch(self._stubs.admin.UnloadModel, admin_pb2.UnloadModelRequest(model=name)):
+            yield message
+
+    async def register_adapter(
+        self, name: str, source: str, *, model: str = "", expected_digest: str = "", tenant: str = ""
+    ) -> admin_pb2.Adapter:
+        """Make an adapter known."""
+        request = register_request(name, source, model, expected_digest, tenant)
+        return (await self._ask(self._stubs.admin.RegisterAdapter, request)).adapter  # type: ignore[no-any-return]
+
+    async def load_adapter(self, name: str, *, model: str = "") -> admin_pb2.Adapter:
+        """Bring an adapter onto the device."""
+        request = admin_pb2.LoadAdapterRequest(model=model, name=name)
+        return (await self._ask(self._stubs.admin.LoadAdapter, request)).adapter  # type: ignore[no-any-return]
+
+    async def unload_adapter(self, name: str, *, model: str = "", forget: bool = False) -> None:
+        """Take an adapter off the device."""
+        request = admin_pb2.UnloadAdapterRequest(model=model, name=name, forget=forget)
+        await self._ask(self._stubs.admin.UnloadAdapter, request)
+
+    async def abort(self, request_id: str) -> None:
+        """End a request in flight."""
+        await self._ask(self._stubs.admin.Abort, admin_pb2.AbortRequest(request_id=request_id))
+
+    async def drain(self) -> int:
+        """Begin to drain the server; return the requests in flight."""
+        return int((await self._ask(self._stubs.admin.Drain, admin_pb2.DrainRequest())).in_flight)
+
+    async def _ask(self, method: Callable[..., Awaitable[Any]], request: Any, timeout: float | None = None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        attempt = 1
+        while True:
+            try:
+                return await method(request, timeout=_left(deadline), metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                await _pause(self.retry, failure(error), attempt, deadline)
+                attempt += 1
+
+    async def _watch(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+        call = method(request, metadata=self._metadata)
+        try:
+            async for message in call:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise failure(error) from error
+        finally:
+            call.cancel()
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+async def _pause(policy: RetryPolicy, error: BellhousingError, attempt: int, deadline: float | None) -> None:
+    """Wait before the next attempt. Raises the error when there is none."""
+    wait = policy.wait(error, attempt, deadline)
+    if wait is None:
+        raise error
+    await asyncio.sleep(wait)
