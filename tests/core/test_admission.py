@@ -10,7 +10,9 @@ from bellhousing.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from bellhousing.requests import Priority
 
 
-async def occupy(gate: Admission, ticket: Ticket, order: list[str], name: str, hold: asyncio.Event | None = None) -> None:
+async def occupy(
+    gate: Admission, ticket: Ticket, order: list[str], name: str, hold: asyncio.Event | None = None
+) -> None:
     async with gate.slot(ticket):
         order.append(name)
         if hold:

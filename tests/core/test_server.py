@@ -101,7 +101,9 @@ async def test_usage_and_timeline_agree_with_what_was_delivered(serving: Serve) 
     usage, timeline = whole.finished.usage, whole.finished.timeline
     assert usage.completion_tokens == len(whole.outputs[0].token_ids) == whole.outputs[0].token_count == 10
     assert usage.prompt_tokens == 3
-    stamps = [getattr(timeline, name).ToNanoseconds() for name in ("dispatched", "started", "first_token", "last_token")]
+    stamps = [
+        getattr(timeline, name).ToNanoseconds() for name in ("dispatched", "started", "first_token", "last_token")
+    ]
     assert stamps == sorted(stamps)
     assert timeline.first_token.ToNanoseconds() - timeline.started.ToNanoseconds() >= 0.019e9
 
@@ -392,7 +394,12 @@ async def test_reflection_tells_the_services(serving: Serve) -> None:
         async for answer in stub.ServerReflectionInfo(iter([request])):
             names = {service.name for service in answer.list_services_response.service}
             break
-    assert {"bellhousing.v1.Inference", "bellhousing.v1.Discovery", "bellhousing.v1.Admin", "grpc.health.v1.Health"} <= names
+    assert {
+        "bellhousing.v1.Inference",
+        "bellhousing.v1.Discovery",
+        "bellhousing.v1.Admin",
+        "grpc.health.v1.Health",
+    } <= names
 
 
 async def test_a_token_opens_what_it_allows_and_nothing_else(serving: Serve) -> None:

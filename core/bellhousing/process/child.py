@@ -51,10 +51,14 @@ class Child(asyncio.Protocol):
         os._exit(1)
 
     def send(self, kind: str, stream: int = 0, name: str = "", value: object = None) -> None:
-        """Send a frame with the others of this turn of the loop."""
+        """Send a frame."""
+        self._queue(frames.encode(kind, stream, name, value))
+
+    def _queue(self, data: bytes) -> None:
+        """Send data with everything else of this turn of the loop."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(frames.encode(kind, stream, name, value))
+        self._outgoing.append(data)
 
     def _flush(self) -> None:
         waiting, self._outgoing = self._outgoing, []
@@ -116,7 +120,7 @@ class Child(asyncio.Protocol):
         request = frames.decode(frame.body, frames.REQUEST)
         async with aclosing(self._running().generate(request)) as events:  # type: ignore[type-var]
             async for event in events:
-                self.send("event", frame.stream, type(event).__name__, event)
+                self._queue(frames.encode_event(frame.stream, event))
         self.send("end", frame.stream)
 
     async def _call(self, frame: Frame) -> None:

@@ -7,7 +7,7 @@ MessagePack form of the value that kind and name call for. No pickle: a value is
 import functools
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from bellhousing import errors
 from bellhousing.backend import AdapterFiles, EmbeddingResult, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import BellhousingError, ContextOverflow, EngineFault, InvalidRequest, NotFound, Violation
-from bellhousing.events import Delta, Finished, Progress, Started
+from bellhousing.events import Delta, Event, Finished, Progress, Started, TokenLogprob
 from bellhousing.requests import Chat, GenerationRequest
 
 VERSION = 1
@@ -48,6 +48,17 @@ class ErrorBody(msgspec.Struct, frozen=True):
     resource: tuple[str, str, list[str]] = ("", "", [])
 
 
+class DeltaBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A `Delta` on its way. Its text is str or bytes, which MessagePack tells apart and msgspec's unions cannot."""
+
+    text: Any
+    token_ids: tuple[int, ...]
+    token_count: int
+    index: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
+
+
 class Init(msgspec.Struct, frozen=True):
     """What the engine process needs to build its backend. `spec` and `options` are JSON of the settings models."""
 
@@ -57,7 +68,7 @@ class Init(msgspec.Struct, frozen=True):
     options: str
 
 
-EVENTS: dict[str, type] = {"Started": Started, "Delta": Delta, "Finished": Finished}
+EVENTS: dict[str, type] = {"Started": Started, "Delta": DeltaBody, "Finished": Finished}
 ARGUMENTS: dict[str, Any] = {
     "load": tuple[()],
     "tokenize": tuple[str | Chat, bool],
@@ -106,6 +117,22 @@ def encode(kind: str, stream: int = 0, name: str = "", value: object = None) -> 
     """Return a frame's bytes with their length in front."""
     body = _encoder.encode(Frame(kind, stream, name, msgspec.Raw(_encoder.encode(value))))
     return _PREFIX.pack(len(body)) + body
+
+
+def encode_event(stream: int, event: Event) -> bytes:
+    """Return the frame of a backend's event."""
+    if not isinstance(event, Delta):
+        return encode("event", stream, type(event).__name__, event)
+    body = DeltaBody(event.text, event.token_ids, event.token_count, event.index, event.logprobs, event.prompt_logprobs)
+    return encode("event", stream, "Delta", body)
+
+
+def decode_event(frame: Frame) -> Event:
+    """Return the event of a frame."""
+    found = decode(frame.body, EVENTS[frame.name])
+    if isinstance(found, DeltaBody):
+        return Delta(found.text, found.token_ids, found.token_count, found.logprobs, found.index, found.prompt_logprobs)
+    return cast("Event", found)
 
 
 def decode(body: msgspec.Raw, kind: Any) -> Any:

@@ -19,6 +19,9 @@ from bellhousing.settings import ModelSpec
 
 logger = logging.getLogger(__name__)
 
+RESTART_SECONDS = 1.0
+"""When a client may come back after a death: core starts the engine again at once, and loading takes its time."""
+
 
 class _Stream:
     """Frames of one generation that have come and were not taken yet.
@@ -92,7 +95,7 @@ class ProcessBackend(Backend):
                 while stream.waiting:
                     frame = stream.waiting.popleft()
                     if frame.kind == "event":
-                        yield frames.decode(frame.body, frames.EVENTS[frame.name])
+                        yield frames.decode_event(frame)
                         continue
                     is_over = True
                     if frame.kind == "error":
@@ -168,7 +171,8 @@ class ProcessBackend(Backend):
         return self._last
 
     def _unavailable(self, what: str) -> EngineUnavailable:
-        return EngineUnavailable(f"the engine of model {self.spec.name!r} {what}", reason="ENGINE_DIED")
+        message = f"the engine of model {self.spec.name!r} {what}"
+        return EngineUnavailable(message, reason="ENGINE_DIED", retry_after=RESTART_SECONDS)
 
     def _received(self, frame: Frame) -> None:
         if frame.stream in self._streams:
