@@ -73,7 +73,7 @@ docs: .venv/installed .tools/protos/installed ## write the generated documents
 dist: .venv/installed ## build a wheel and an sdist of every distribution into dist/
 	@rm -rf dist
 	@for part in . $(PARTS); do \
-		$(IN)python -m build --no-isolation --outdir dist $$part >/dev/null || exit 1; \
+		log=$$($(IN)python -m build --no-isolation --outdir dist $$part 2>&1) || { echo "$$log" >&2; exit 1; }; \
 	done
 	@ls -1 dist
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from bellhousing import errors
 from bellhousing.capabilities import FIELDS, Capabilities, Range
 from bellhousing.errors import BellhousingError
-
 from tools.descriptors import Contract, Enum, Message, Service, read_contract
 from tools.generated import table, write_or_check
 from tools.protoc import ROOT, CompilerError

@@ -3,10 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bellhousing.capabilities import FIELDS
-from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
+from bellhousing.capabilities import FIELDS
+from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from tools.contract_table import DOCUMENT, document, error_classes
 from tools.descriptors import read_contract
 from tools.protoc import PROTOS
