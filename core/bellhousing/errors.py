@@ -69,7 +69,7 @@ class BellhousingError(Exception):
         self.metadata = dict(metadata or {})
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".rstrip()
+        return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
 class ConfigurationError(BellhousingError):

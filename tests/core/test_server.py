@@ -22,7 +22,7 @@ from bellhousing.errors import (
 )
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from tests.core.conftest import NO_RETRY, Served, Serve
+from tests.core.conftest import NO_RETRY, Serve, Served
 
 SLOW = {"inter_token_seconds": 0.02, "end_probability": 0.0}
 
@@ -163,10 +163,10 @@ async def test_an_unknown_model_is_not_found_and_the_near_name_told(serving: Ser
     assert refused.value.reason == "MODEL_NOT_FOUND"
 
 
-async def test_an_unknown_adapter_is_not_found(serving: Serve) -> None:
+async def test_an_unknown_adapter_is_not_found_whatever_else_is_wrong(serving: Serve) -> None:
     async with serving() as served:
         with pytest.raises(NotFound) as refused:
-            await served.client.complete("abc", adapter="poet")
+            await served.client.complete("abc", adapter="poet", temperature=-1)
     assert refused.value.reason == "ADAPTER_NOT_FOUND"
 
 

@@ -1,5 +1,6 @@
 """What every method of every service does: name the caller, and turn errors into statuses with details."""
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,6 +54,17 @@ def streaming(
             await abort(context, error)
 
     return call
+
+
+async def write(context: Context, message: object) -> None:
+    """Send one message of a stream. Raises `CancelledError` when the client has left.
+
+    gRPC raises an error of its own, and no CancelledError, when a call is cancelled while a write waits for the reader.
+    """
+    try:
+        await context.write(message)
+    except (grpc.aio.InternalError, grpc.aio.UsageError) as error:
+        raise asyncio.CancelledError("the client has left") from error
 
 
 async def abort(context: Context, error: Exception, *, partial_output: bool = False) -> NoReturn:

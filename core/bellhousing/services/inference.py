@@ -14,13 +14,11 @@ from bellhousing.models import Models, ServedModel
 from bellhousing.plugins import Plugins
 from bellhousing.requests import Chat
 from bellhousing.sequence import merge
-from bellhousing.services.calls import Context, abort, unary
+from bellhousing.services.calls import Context, abort, unary, write
 from bellhousing.timeline import Timeline
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing.v1 import inference_pb2_grpc
 from bellhousing.validation import AcceptedRequest, accept, prompt_of
-
-Write = Callable[[pb.GenerateResponse], Awaitable[None]]
 
 
 class InferenceService(inference_pb2_grpc.InferenceServicer):
@@ -37,14 +35,14 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
 
         async def send(item: Started | Delta) -> None:
             if isinstance(item, Delta):
-                await context.write(pb.GenerateResponse(delta=delta_message(item)))
+                await write(context, pb.GenerateResponse(delta=delta_message(item)))
             else:
-                await context.write(pb.GenerateResponse(started=call.started(item)))
+                await write(context, pb.GenerateResponse(started=call.started(item)))
 
         try:
             caller = self._access.caller(context, "inference")
             report = await call.run(request, caller, context, send)
-            await context.write(pb.GenerateResponse(finished=finished_message(report)))
+            await write(context, pb.GenerateResponse(finished=finished_message(report)))
         except Exception as error:  # noqa: BLE001 - every error becomes a status
             await abort(context, error, partial_output=call.is_partial)
 
@@ -160,10 +158,10 @@ class _Call:
         caller.check_model(model.name)
         if model.state != "serving":
             raise model.unavailable()
+        if request.adapter:
+            model.adapters.find(request.adapter, caller.tenant)
         accepted = self._accepted = accept(request, model.info)
         asked = accepted.request
-        if asked.adapter:
-            model.adapters.find(asked.adapter, caller.tenant)
         timeline = Timeline(asked.id, model.name, model.config.backend, tenant=caller.tenant, adapter=asked.adapter)
         deadline = _deadline(context)
         generation = self._generation = Generation(accepted, timeline, self._plugins, deadline)
