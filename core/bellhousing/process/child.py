@@ -1,190 +1,168 @@
-"""The engine process: builds one backend and does what the server asks of it over a socket."""
+"""The engine's process: builds one backend and does what the server orders. `engine.py` starts it."""
 
 import asyncio
-import ctypes
 import importlib
 import logging
+import operator
 import os
-import select
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Coroutine
 from contextlib import aclosing
-from typing import Any
+
+import msgspec
 
 from bellhousing.backend import Backend
-from bellhousing.errors import BellhousingError, ConfigurationError, EngineFault
 from bellhousing.events import Progress
 from bellhousing.process import frames
-from bellhousing.process.frames import Frame
+from bellhousing.process.connection import Connection
+from bellhousing.process.failures import describe
+from bellhousing.process.lifeline import die_with_server, kill_group
 from bellhousing.settings import ModelSpec
 
-logger = logging.getLogger("bellhousing.engine")
-PR_SET_PDEATHSIG = 1
-READ_SIZE = 1 << 18
+MOST_UNSENT = 64
+"""Frames in one turn of the loop: a generator that never waits must not hold up the others."""
 
 
-class Child(asyncio.Protocol):
-    """The engine's side of the socket. Everything written in one turn of the loop leaves in one send."""
+class EngineHost:
+    """Serves one backend over a socket: one task for each exchange that the server opens."""
 
     def __init__(self) -> None:
-        self._parser = frames.Parser()
-        self._outgoing: list[bytes] = []
-        self._work: dict[int, asyncio.Task[None]] = {}
+        self._connection = Connection(self._receive, self._lost)
         self._backend: Backend | None = None
-        self._transport: asyncio.Transport | None = None
-        self.ended = asyncio.get_running_loop().create_future()
+        self._name = ""
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._stopped = asyncio.Event()
+        self._closed = asyncio.Event()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self._transport = transport  # type: ignore[assignment]
+    async def serve(self, connection: socket.socket) -> None:
+        """Return once the server has ordered a stop and has the answer."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._connection, sock=connection)
+        self._connection.send(frames.Hello(0, frames.WIRE_VERSION))
+        await self._stopped.wait()
+        self._connection.close()
+        await self._closed.wait()
 
-    def data_received(self, data: bytes) -> None:
-        """Act on each frame."""
-        for frame in self._parser.feed(data):
-            self._act(frame)
+    def _lost(self) -> None:
+        if not self._stopped.is_set():
+            kill_group()  # the server is gone
+        self._closed.set()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
-        """The server is gone: nobody needs this process."""
-        os._exit(1)
-
-    def send(self, kind: str, stream: int = 0, name: str = "", value: object = None) -> None:
-        """Send a frame."""
-        self._queue(frames.encode(kind, stream, name, value))
-
-    def _queue(self, data: bytes) -> None:
-        """Send data with everything else of this turn of the loop."""
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(data)
-
-    def _flush(self) -> None:
-        waiting, self._outgoing = self._outgoing, []
-        if self._transport:
-            self._transport.write(b"".join(waiting))
-
-    def _act(self, frame: Frame) -> None:
-        if frame.kind == "init":
-            self._begin(0, self._start(frames.decode(frame.body, frames.Init)))
-        elif frame.kind == "generate":
-            self._begin(frame.stream, self._generate(frame))
-        elif frame.kind == "call":
-            self._begin(frame.stream, self._call(frame))
-        elif frame.kind == "cancel":
-            task = self._work.get(frame.stream)
+    def _receive(self, body: bytearray) -> None:
+        try:
+            order = frames.decode_order(body)
+        except msgspec.ValidationError as error:
+            self._fail(frames.exchange_of(body), error)
+            return
+        if isinstance(order, frames.Cancel):
+            task = self._tasks.get(order.id)
             if task:
                 task.cancel()
-        elif frame.kind == "stop":
-            self._begin(-1, self._stop())
+            return
+        task = self._tasks[order.id] = asyncio.get_running_loop().create_task(self._answer(order))
+        task.add_done_callback(lambda _: self._tasks.pop(order.id))
 
-    def _begin(self, stream: int, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(stream, work))
-        self._work[stream] = task
-        task.add_done_callback(lambda _: self._work.pop(stream, None))
-
-    async def _guarded(self, stream: int, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work; what it raises travels to the server."""
+    async def _answer(self, order: frames.Start | frames.Generate | frames.Call) -> None:
+        """Do what was ordered and say how it ended."""
         try:
-            await work
-        except BellhousingError as error:
-            self.send("error", stream, value=frames.error_body(error))
-        except NotImplementedError:
-            self.send("unimplemented", stream)
-        except Exception as error:
-            logger.exception("the backend failed")
-            fault = EngineFault(f"the backend failed with {type(error).__name__}: {error}", reason="BACKEND_DEFECT")
-            self.send("error", stream, value=frames.error_body(fault))
+            if isinstance(order, frames.Generate):
+                await self._generate(order)
+            elif isinstance(order, frames.Start):
+                await self._start(order)
+            else:
+                await self._call(order)
+            self._connection.send(frames.End(order.id))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            self._fail(order.id, error)  # something inside the backend was cancelled: the server still waits
+        except Exception as error:  # noqa: BLE001 - a backend may raise anything; the server hears of it
+            self._fail(order.id, error)
+        if isinstance(order, frames.Call) and order.method == "stop":
+            self._stopped.set()
 
-    async def _start(self, init: frames.Init) -> None:
-        if init.version != frames.VERSION:
-            raise ConfigurationError(f"engine process: expected wire version {frames.VERSION}, found {init.version}")
-        module, _, name = init.backend.partition(":")
-        backend_class: type[Backend] = getattr(importlib.import_module(module), name)
-        options = backend_class.Options.model_validate_json(init.options)
-        backend = self._backend = backend_class(ModelSpec.model_validate_json(init.spec), options)
+    def _fail(self, exchange: int, error: BaseException) -> None:
+        try:
+            self._connection.send(frames.Failed(exchange, describe(error, self._name)))
+        except (TypeError, ValueError):  # such as a message with lone surrogates
+            stand_in = RuntimeError(f"{type(error).__name__}, whose data cannot be sent")
+            self._connection.send(frames.Failed(exchange, describe(stand_in, self._name)))
+
+    async def _start(self, order: frames.Start) -> None:
+        self._name = order.backend
+        module, _, name = order.backend.partition(":")
+        kind: type[Backend] = operator.attrgetter(name)(importlib.import_module(module))
+        self._name = kind.name
+        options = kind.Options.model_validate_json(order.options)
+        self._backend = kind(ModelSpec.model_validate_json(order.spec), options)
         loop = asyncio.get_running_loop()
 
-        def report(progress: Progress) -> None:
-            loop.call_soon_threadsafe(self.send, "progress", 0, "", progress)
+        def progress(step: Progress) -> None:
+            loop.call_soon_threadsafe(self._connection.send, frames.ProgressMade(order.id, step))
 
-        info = await backend.start(report)
-        self.send("ready", 0, value=info)
-        self._begin(-2, self._watch(backend))
+        info = await self._backend.start(progress)
+        await asyncio.sleep(0)  # the last step of progress goes first
+        self._connection.send(frames.Result(order.id, frames.encode_value(info)))
+        self._tasks[0] = loop.create_task(self._watch(self._backend))
+
+    async def _generate(self, order: frames.Generate) -> None:
+        connection = self._connection
+        async with aclosing(self._running.generate(order.request)) as events:  # type: ignore[type-var]
+            async for event in events:
+                connection.send(frames.event_frame(order.id, event))
+                if connection.backlog >= MOST_UNSENT:
+                    await asyncio.sleep(0)
+
+    async def _call(self, order: frames.Call) -> None:
+        arguments = {name: frames.decode_argument(order.method, name, raw) for name, raw in order.arguments.items()}
+        if order.method == "stop":
+            await self._end_others(order.id)
+            if self._backend is None:
+                return
+        result = await getattr(self._running, order.method)(**arguments)
+        self._connection.send(frames.Result(order.id, frames.encode_value(result)))
+
+    async def _end_others(self, exchange: int) -> None:
+        others = [task for number, task in self._tasks.items() if number != exchange]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _watch(self, backend: Backend) -> None:
-        self.send("died", 0, value=await backend.died())
+        try:
+            reason = await backend.died()
+        except Exception as error:  # noqa: BLE001 - a backend whose watch fails is as good as dead
+            reason = f"died() of backend {self._name!r} failed with {type(error).__name__}: {error}"
+        self._connection.send(frames.Died(0, reason))
 
-    async def _generate(self, frame: Frame) -> None:
-        request = frames.decode(frame.body, frames.REQUEST)
-        async with aclosing(self._running().generate(request)) as events:  # type: ignore[type-var]
-            async for event in events:
-                self._queue(frames.encode_event(frame.stream, event))
-        self.send("end", frame.stream)
-
-    async def _call(self, frame: Frame) -> None:
-        arguments = list(frames.decode(frame.body, frames.ARGUMENTS[frame.name]))
-        named = {}
-        if frame.name == "tokenize":
-            named["add_special"] = arguments.pop()
-        if frame.name == "embed":
-            named["truncate"] = arguments.pop()
-        result = await getattr(self._running(), frame.name)(*arguments, **named)
-        self.send("result", frame.stream, frame.name, result)
-
-    async def _stop(self) -> None:
-        for stream, task in list(self._work.items()):
-            if stream != -1:
-                task.cancel()
-        if self._backend:
-            await self._backend.stop()
-        if not self.ended.done():
-            self.ended.set_result(None)
-
+    @property
     def _running(self) -> Backend:
         if self._backend is None:
-            raise EngineFault("the engine process has no backend yet")
+            raise RuntimeError("an order came before Start")
         return self._backend
 
 
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the server dies, however it dies. (Linux; elsewhere the socket tells.)"""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch_socket(fd: int) -> None:
-    """End the process when the server closes the socket, even while native code blocks the event loop."""
-    poll = select.poll()
-    poll.register(fd, 0)
-    while True:
-        for _, event in poll.poll():
-            if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
-                os._exit(1)
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return the fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _serve(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    _, child = await loop.create_connection(Child, sock=connection)
-    await child.ended
+    await EngineHost().serve(connection)
 
 
-def main(fd: int, parent: int) -> None:
-    """Serve the socket `fd` until told to stop."""
+def main(fd: int) -> None:
+    """Serve the server at the other end of the socket `fd` until it orders a stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent(parent)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    threading.Thread(target=_watch_socket, args=(os.dup(fd),), daemon=True).start()
-    connection = socket.socket(fileno=fd)
-    connection.setblocking(False)
-    asyncio.run(_serve(connection))
-    sys.stderr.flush()
-    # Native engines may hang or abort in their own exit handlers; everything of ours is done.
+    os.set_inheritable(fd, False)
+    die_with_server()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    new_event_loop().run_until_complete(_serve(socket.socket(fileno=fd)))
+    sys.stdout.flush()
+    # Not sys.exit: native engines may hang or crash in their exit handlers, and all that matters is done.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,201 +1,210 @@
-"""What server and engine process say to each other: length-prefixed MessagePack over a UNIX socket pair.
+"""What server and engine process say to each other: length-prefixed MessagePack frames over a pair of UNIX sockets.
 
-A frame is `(kind, stream, name, body)`. `stream` numbers a generation or a call, and is never used twice; `body` is the
-MessagePack form of the value that kind and name call for. No pickle: a value is rebuilt as the one type expected there.
+The server opens an exchange with a Start, Generate or Call under a new id; the engine answers with frames of that id,
+of which the last, and only it, is an End or a Failed. An id is never used twice. Id 0 belongs to no exchange.
 """
 
-import functools
 import struct
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, get_type_hints
 
 import msgspec
 from pydantic import BaseModel
 
-from bellhousing import errors
-from bellhousing.backend import AdapterFiles, EmbeddingResult, EngineLoad, ModelInfo, TokenPiece
-from bellhousing.errors import BellhousingError, ContextOverflow, EngineFault, InvalidRequest, NotFound, Violation
+from bellhousing.backend import Backend
 from bellhousing.events import Delta, Event, Finished, Progress, Started, TokenLogprob
-from bellhousing.requests import Chat, GenerationRequest
+from bellhousing.process.failures import Failure
+from bellhousing.requests import GenerationRequest
 
-VERSION = 1
-_PREFIX = struct.Struct("<I")
+WIRE_VERSION = 1
+"""Both sides must have the same: they differ when the package was changed while the server ran."""
 
-
-class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One message between the two processes."""
-
-    kind: str
-    stream: int = 0
-    name: str = ""
-    body: msgspec.Raw = msgspec.Raw(b"\xc0")
+_LENGTH = struct.Struct(">I")
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
-    """A `BellhousingError` on its way: its class and everything it carries."""
+class Frame(msgspec.Struct, array_like=True, tag=True):
+    """One message; `id` is its exchange."""
 
-    kind: str
-    message: str
-    reason: str
-    hint: str = ""
-    backend: str = ""
-    engine_code: str = ""
-    retry_after: float | None = None
-    metadata: dict[str, str] = {}
-    violations: list[tuple[str, str]] = []
-    prompt_tokens: int = 0
-    context_length: int = 0
-    resource: tuple[str, str, list[str]] = ("", "", [])
+    id: int
 
 
-class DeltaBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A `Delta` on its way. Its text is str or bytes, which MessagePack tells apart and msgspec's unions cannot."""
+class Start(Frame):
+    """Build the backend (`module:qualname`) from JSON of its spec and options, and start it. Answer: one `Result`."""
 
-    text: Any
-    token_ids: tuple[int, ...]
-    token_count: int
-    index: int
-    logprobs: tuple[TokenLogprob, ...] = ()
-    prompt_logprobs: tuple[TokenLogprob, ...] = ()
-
-
-class Init(msgspec.Struct, frozen=True):
-    """What the engine process needs to build its backend. `spec` and `options` are JSON of the settings models."""
-
-    version: int
     backend: str
     spec: str
     options: str
 
 
-EVENTS: dict[str, type] = {"Started": Started, "Delta": DeltaBody, "Finished": Finished}
-ARGUMENTS: dict[str, Any] = {
-    "load": tuple[()],
-    "tokenize": tuple[str | Chat, bool],
-    "detokenize": tuple[list[int]],
-    "embed": tuple[str | tuple[int, ...], bool],
-    "load_adapter": tuple[AdapterFiles],
-    "unload_adapter": tuple[str],
-    "sleep": tuple[int],
-    "wake": tuple[()],
-}
-RESULTS: dict[str, Any] = {
-    "load": EngineLoad,
-    "tokenize": list[TokenPiece],
-    "detokenize": bytes,
-    "embed": EmbeddingResult,
-    "load_adapter": None,
-    "unload_adapter": None,
-    "sleep": None,
-    "wake": None,
-}
-MODEL_INFO, REQUEST, PROGRESS = ModelInfo, GenerationRequest, Progress
+class Generate(Frame):
+    """Generate. Answer: the backend's events."""
+
+    request: GenerationRequest
 
 
-def _plain(value: object) -> object:
+class Call(Frame):
+    """Call another method of the backend with arguments by name, each as MessagePack. Answer: one `Result`."""
+
+    method: str
+    arguments: dict[str, msgspec.Raw]
+
+
+class Cancel(Frame):
+    """End the exchange `id` at once; what it says from now on is not heard."""
+
+
+class Hello(Frame):
+    """The engine process is up. The first frame, with id 0."""
+
+    version: int
+
+
+class ProgressMade(Frame):
+    """A step of `start`."""
+
+    progress: Progress
+
+
+class StartedEvent(Frame):
+    """The backend yielded a `Started`."""
+
+    event: Started
+
+
+class DeltaEvent(Frame):
+    """The backend yielded a `Delta`. Its fields in order, since msgspec has no type for `str | bytes`."""
+
+    text: Any
+    token_ids: tuple[int, ...]
+    token_count: int
+    logprobs: tuple[TokenLogprob, ...]
+    index: int
+    prompt_logprobs: tuple[TokenLogprob, ...]
+
+    @property
+    def event(self) -> Delta:
+        """The delta."""
+        return Delta(self.text, self.token_ids, self.token_count, self.logprobs, self.index, self.prompt_logprobs)
+
+
+class FinishedEvent(Frame):
+    """The backend yielded a `Finished`."""
+
+    event: Finished
+
+
+class Result(Frame):
+    """What a method returned, as MessagePack."""
+
+    value: msgspec.Raw
+
+
+class End(Frame):
+    """The exchange ended well."""
+
+
+class Failed(Frame):
+    """The exchange ended with an error."""
+
+    failure: Failure
+
+
+class Died(Frame):
+    """The backend says that its engine died while the process lives. With id 0."""
+
+    reason: str
+
+
+Order = Start | Generate | Call | Cancel
+Reply = Hello | ProgressMade | StartedEvent | DeltaEvent | FinishedEvent | Result | End | Failed | Died
+
+
+def _to_plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"expected a value of the backend interface, found {type(value).__name__}")
 
 
-def _rebuilt(kind: type, value: object) -> object:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind.model_validate(value)
-    raise TypeError(f"expected a type of the backend interface, found {kind!r}")
+def _from_plain(kind: type, value: object) -> object:
+    return kind.model_validate(value) if issubclass(kind, BaseModel) else value
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
-_frames = msgspec.msgpack.Decoder(Frame)
+_encoder = msgspec.msgpack.Encoder(enc_hook=_to_plain)
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order, dec_hook=_from_plain)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply, dec_hook=_from_plain)
+
+encode = _encoder.encode
+decode_order = _orders.decode
+decode_reply = _replies.decode
 
 
-@functools.cache
-def _decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
-    return msgspec.msgpack.Decoder(kind, dec_hook=_rebuilt)
+def exchange_of(body: bytearray) -> int:
+    """Return the exchange of a frame whose content is not of the declared types."""
+    return int(msgspec.msgpack.decode(body)[1])
 
 
-def encode(kind: str, stream: int = 0, name: str = "", value: object = None) -> bytes:
-    """Return a frame's bytes with their length in front."""
-    body = _encoder.encode(Frame(kind, stream, name, msgspec.Raw(_encoder.encode(value))))
-    return _PREFIX.pack(len(body)) + body
+def event_frame(exchange: int, event: Event) -> Reply:
+    """Return the frame of an event. Raises `TypeError` for anything else that a backend may yield."""
+    if isinstance(event, Delta):
+        if not isinstance(event.text, str | bytes):
+            raise TypeError(f"text of a Delta: expected str or bytes, found {type(event.text).__name__}")
+        return DeltaEvent(
+            exchange,
+            event.text,
+            event.token_ids,
+            event.token_count,
+            event.logprobs,
+            event.index,
+            event.prompt_logprobs,
+        )
+    if isinstance(event, Started):
+        return StartedEvent(exchange, event)
+    if isinstance(event, Finished):
+        return FinishedEvent(exchange, event)
+    raise TypeError(f"generate() yielded a {type(event).__name__}, expected Started, Delta or Finished")
 
 
-def encode_event(stream: int, event: Event) -> bytes:
-    """Return the frame of a backend's event."""
-    if not isinstance(event, Delta):
-        return encode("event", stream, type(event).__name__, event)
-    body = DeltaBody(event.text, event.token_ids, event.token_count, event.index, event.logprobs, event.prompt_logprobs)
-    return encode("event", stream, "Delta", body)
+def encode_value(value: object) -> msgspec.Raw:
+    """Return an argument or a result as it stands in a frame."""
+    return msgspec.Raw(encode(value))
 
 
-def decode_event(frame: Frame) -> Event:
-    """Return the event of a frame."""
-    found = decode(frame.body, EVENTS[frame.name])
-    if isinstance(found, DeltaBody):
-        return Delta(found.text, found.token_ids, found.token_count, found.logprobs, found.index, found.prompt_logprobs)
-    return cast("Event", found)
+def decode_argument(method: str, name: str, value: msgspec.Raw) -> Any:
+    """Return the argument `name` of a backend's method, of the type that `Backend` declares."""
+    return msgspec.msgpack.decode(value, type=_types(method)[name], dec_hook=_from_plain)
 
 
-def decode(body: msgspec.Raw, kind: Any) -> Any:
-    """Return a frame's value as the type expected. Raises `msgspec.ValidationError` for anything else."""
-    return _decoder(kind).decode(body)
+def decode_result(method: str, value: msgspec.Raw) -> Any:
+    """Return the result of a backend's method, of the type that `Backend` declares."""
+    return msgspec.msgpack.decode(value, type=_types(method)["return"], dec_hook=_from_plain)
 
 
-class Parser:
-    """Cuts a byte stream into frames."""
+def _types(method: str) -> dict[str, Any]:
+    return get_type_hints(getattr(Backend, method))
+
+
+def packed(body: bytes) -> bytes:
+    """Return a frame's body with its length in front."""
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameCutter:
+    """Cuts a stream of bytes into the bodies of frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._pending = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take the bytes that came; yield the frames that are complete."""
-        self._buffer += data
-        position = 0
-        while len(self._buffer) - position >= _PREFIX.size:
-            (length,) = _PREFIX.unpack_from(self._buffer, position)
-            end = position + _PREFIX.size + length
-            if len(self._buffer) < end:
+    def feed(self, data: bytes) -> list[bytearray]:
+        """Take the bytes that came; return the frames that are now complete, in order."""
+        pending = self._pending
+        pending += data
+        bodies = []
+        start, available = 0, len(pending)
+        while available - start >= _LENGTH.size:
+            body = start + _LENGTH.size
+            end = body + _LENGTH.unpack_from(pending, start)[0]
+            if end > available:
                 break
-            frame = bytes(self._buffer[position + _PREFIX.size : end])
-            position = end
-            yield _frames.decode(frame)
-        del self._buffer[:position]
-
-
-def error_body(error: BellhousingError) -> ErrorBody:
-    """Return an error as it travels."""
-    body = ErrorBody(
-        type(error).__name__,
-        error.message,
-        error.reason,
-        error.hint,
-        error.backend,
-        error.engine_code,
-        error.retry_after,
-        error.metadata,
-    )
-    if isinstance(error, InvalidRequest):
-        return msgspec.structs.replace(body, violations=[(v.field, v.description) for v in error.violations])
-    if isinstance(error, ContextOverflow):
-        return msgspec.structs.replace(body, prompt_tokens=error.prompt_tokens, context_length=error.context_length)
-    if isinstance(error, NotFound):
-        return msgspec.structs.replace(body, resource=(error.kind, error.name, list(error.near)))
-    return body
-
-
-def error_from(body: ErrorBody) -> BellhousingError:
-    """Return the error that `error_body` packed; a class that is not ours becomes `EngineFault`."""
-    kind = getattr(errors, body.kind, EngineFault)
-    if not (isinstance(kind, type) and issubclass(kind, BellhousingError)):
-        kind = EngineFault
-    if kind is InvalidRequest:
-        error: BellhousingError = InvalidRequest(Violation(f, d) for f, d in body.violations)
-    elif kind is ContextOverflow:
-        error = ContextOverflow(body.prompt_tokens, body.context_length)
-    elif kind is NotFound:
-        error = NotFound(body.resource[0], body.resource[1], body.resource[2])
-    else:
-        error = kind(body.message)
-    error.message, error.reason, error.hint = body.message, body.reason, body.hint
-    error.backend, error.engine_code, error.retry_after = body.backend, body.engine_code, body.retry_after
-    error.metadata = dict(body.metadata)
-    return error
+            bodies.append(pending[body:end])
+            start = end
+        del pending[:start]
+        return bodies

@@ -1,207 +1,280 @@
-"""The server's side of an engine process: a Backend that forwards everything to it."""
+"""A Backend that runs another in a process of its own."""
 
 import asyncio
+import itertools
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
+import msgspec
 from pydantic import BaseModel
 
 from bellhousing.backend import AdapterFiles, Backend, EmbeddingResult, EngineLoad, ModelInfo, TokenPiece
-from bellhousing.errors import EngineUnavailable, Unsupported
+from bellhousing.errors import BellhousingError, ConfigurationError, EngineFault, EngineUnavailable
 from bellhousing.events import Event, Progress
 from bellhousing.process import frames
-from bellhousing.process.frames import Frame
-from bellhousing.process.spawn import EngineProcess
+from bellhousing.process.connection import Connection
+from bellhousing.process.engine import STOP_SECONDS, TERM_SECONDS, EngineProcess
+from bellhousing.process.exchange import Exchange
+from bellhousing.process.failures import rebuild
 from bellhousing.requests import Chat, GenerationRequest
 from bellhousing.settings import ModelSpec
 
 logger = logging.getLogger(__name__)
 
-RESTART_SECONDS = 1.0
-"""When a client may come back after a death: core starts the engine again at once, and loading takes its time."""
-
-
-class _Stream:
-    """Frames of one generation that have come and were not taken yet.
-
-    The socket serves all streams, so it is never held up for one: what waits here is bounded by the request's own
-    output, and the pump of the request empties it at once.
-    """
-
-    def __init__(self) -> None:
-        self.waiting: deque[Frame] = deque()
-        self.wakeup: asyncio.Future[None] | None = None
-
-    def put(self, frame: Frame) -> None:
-        self.waiting.append(frame)
-        if self.wakeup and not self.wakeup.done():
-            self.wakeup.set_result(None)
-
-    async def wait(self) -> None:
-        while not self.waiting:
-            self.wakeup = asyncio.get_running_loop().create_future()
-            await self.wakeup
+RETRY_SECONDS = 1.0
+"""What a client is told to wait when the engine has died."""
 
 
 class ProcessBackend(Backend):
-    """Runs a backend class in a process of its own. Same promises as `Backend`; a crash is `EngineUnavailable`."""
+    """`backend_class` in a supervised process. The same promises as `Backend`; start it once.
+
+    When the process ends by itself, each open stream and call ends with `EngineUnavailable` (reason ENGINE_DIED), and
+    `died` returns how it ended, with its last lines of output.
+    """
+
+    name = "process"
 
     def __init__(self, backend_class: type[Backend], spec: ModelSpec, options: BaseModel) -> None:
         super().__init__(spec, options)
-        self._class = backend_class
-        self._process = EngineProcess(spec.name, self._received)
-        self._streams: dict[int, _Stream] = {}
-        self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._last = 0
-        self._progress: Callable[[Progress], None] = lambda _: None
-        self._own_death: asyncio.Future[str] | None = None
+        self.backend_class = backend_class
+        self._engine: EngineProcess | None = None
+        self._connection: Connection | None = None
+        self._exchanges: dict[int, Exchange] = {}
+        self._numbers = itertools.count(1)
+        self._is_stopping = False
+        self._stopping = asyncio.Lock()
+        self._burial: asyncio.Task[None] | None = None
+        self._death = ""
+        self._dead = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
-        """The engine process's id; None while there is none."""
-        return self._process.pid
+        """The id of the engine's process; None while there is none."""
+        return self._engine.pid if self._engine and self._engine.returncode is None else None
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
-        """Start the process and load the model in it. Raises what the backend raises; leaves no process then."""
-        self._progress = progress
-        self._own_death = asyncio.get_running_loop().create_future()
+        """Start the process and the backend in it. Raises what the backend raises; no process is left then.
+
+        A crash while loading is `EngineUnavailable` with the last lines of output.
+        """
+        path = f"{self.backend_class.__module__}:{self.backend_class.__qualname__}"
+        spec, options = self.spec.model_dump_json(), self._options_json()
         try:
-            await self._process.start()
-            self._process.gone.add_done_callback(self._died)
-            ready = self._calls[0] = asyncio.get_running_loop().create_future()
-            init = frames.Init(
-                frames.VERSION,
-                f"{self._class.__module__}:{self._class.__qualname__}",
-                self.spec.model_dump_json(),
-                cast("BaseModel", self.options).model_dump_json(),
-            )
-            self._process.send(frames.encode("init", value=init))
-            return cast("ModelInfo", await ready)
-        except BaseException:
+            connection = await self._spawn()
+            with self._exchange(connection, frames.Start, path, spec, options) as replies:
+                return cast("ModelInfo", await _result("start", replies, progress))
+        except BaseException as error:
+            if self._engine and isinstance(error, asyncio.CancelledError):
+                self._engine.kill()  # it may be deep in native code, and has nothing to lose yet
             await self.stop()
             raise
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
-        """Yield the events of the backend in the engine process."""
-        number = self._begin()
-        stream = self._streams[number] = _Stream()
-        is_over = False
-        try:
-            self._process.send(frames.encode("generate", number, value=request))
-            while not is_over:
-                await stream.wait()
-                while stream.waiting:
-                    frame = stream.waiting.popleft()
-                    if frame.kind == "event":
-                        yield frames.decode_event(frame)
-                        continue
-                    is_over = True
-                    if frame.kind == "error":
-                        raise frames.error_from(frames.decode(frame.body, frames.ErrorBody))
-                    break
-        finally:
-            del self._streams[number]
-            if not is_over:
-                self._process.send(frames.encode("cancel", number))
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Yield what the backend yields. Closing it closes the backend's generator."""
+        with self._exchange(self._running(), frames.Generate, request) as replies:
+            async for reply in replies:
+                yield cast("frames.StartedEvent | frames.DeltaEvent | frames.FinishedEvent", reply).event
 
     async def stop(self) -> None:
-        """End the process, gently at first."""
-        await self._process.stop(frames.encode("stop"))
+        """Stop the backend and end its process: asked for a few seconds, then by SIGTERM, then by SIGKILL."""
+        self._is_stopping = True
+        async with self._stopping:
+            try:
+                if self._engine and self._connection and not self._engine.is_killed:
+                    await self._ask_to_stop(self._engine, self._connection)
+                if self._engine:
+                    await self._engine.end()
+            finally:
+                if self._engine:
+                    self._engine.close()
+                if self._connection:
+                    self._connection.close()
+            if self._burial:
+                await self._burial
 
     async def died(self) -> str:
-        """Return why the process, or the engine in it, has died."""
-        if self._own_death is None:
-            raise RuntimeError("died() before start()")
-        await asyncio.wait({self._process.gone, self._own_death}, return_when=asyncio.FIRST_COMPLETED)
-        if self._process.is_stopping:
-            await asyncio.Event().wait()
-        return self._own_death.result() if self._own_death.done() else self._process.gone.result()
+        """Return how the engine ended when it did so by itself; wait for ever while it lives or after `stop`."""
+        await self._dead.wait()
+        return self._death
 
     async def load(self) -> EngineLoad:
-        """Return the engine's own load."""
+        """As the backend's."""
         return cast("EngineLoad", await self._call("load"))
 
     async def tokenize(self, prompt: str | Chat, *, add_special: bool) -> Sequence[TokenPiece]:
-        """Return the tokens of the prompt."""
-        return cast("list[TokenPiece]", await self._call("tokenize", prompt, add_special))
+        """As the backend's."""
+        return cast("Sequence[TokenPiece]", await self._call("tokenize", prompt=prompt, add_special=add_special))
 
     async def detokenize(self, ids: Sequence[int]) -> bytes:
-        """Return the bytes of the ids."""
-        return cast("bytes", await self._call("detokenize", list(ids)))
+        """As the backend's."""
+        return cast("bytes", await self._call("detokenize", ids=ids))
 
     async def embed(self, prompt: str | Sequence[int], *, truncate: bool) -> EmbeddingResult:
-        """Return the vector of one input."""
-        return cast("EmbeddingResult", await self._call("embed", prompt, truncate))
+        """As the backend's."""
+        return cast("EmbeddingResult", await self._call("embed", prompt=prompt, truncate=truncate))
 
     async def load_adapter(self, adapter: AdapterFiles) -> None:
-        """Bring an adapter onto the device."""
-        await self._call("load_adapter", adapter)
+        """As the backend's."""
+        await self._call("load_adapter", adapter=adapter)
 
     async def unload_adapter(self, name: str) -> None:
-        """Take an adapter off the device."""
-        await self._call("unload_adapter", name)
+        """As the backend's."""
+        await self._call("unload_adapter", name=name)
 
     async def sleep(self, level: int) -> None:
-        """Free the device's memory."""
-        await self._call("sleep", level)
+        """As the backend's."""
+        await self._call("sleep", level=level)
 
     async def wake(self) -> None:
-        """Undo `sleep`."""
+        """As the backend's."""
         await self._call("wake")
 
-    async def _call(self, name: str, *arguments: object) -> object:
-        number = self._begin()
-        future = self._calls[number] = asyncio.get_running_loop().create_future()
+    def _options_json(self) -> str:
+        """Return the options as JSON. Raises `ConfigurationError` for options that JSON changes, such as SecretStr."""
+        options: BaseModel = self.options
+        text = options.model_dump_json(by_alias=True, round_trip=True)
+        if type(options).model_validate_json(text) != options:
+            raise ConfigurationError(
+                f"options of backend {self.backend_class.name!r}: expected ones that JSON keeps as they are, since they"
+                " go to a process of its own"
+            )
+        return text
+
+    async def _spawn(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            connection = self._connection = Connection(self._receive, self._lost)
+            await loop.create_unix_connection(lambda: connection, sock=ours)
+            self._engine = await EngineProcess.spawn(self.spec.name, theirs, connection.close)
+        return connection
+
+    def _receive(self, body: bytearray) -> None:
+        """Hand a reply to its exchange; what belongs to none comes too late for one that was closed."""
         try:
-            self._process.send(frames.encode("call", number, name, arguments))
-            return await future
-        except asyncio.CancelledError:
-            self._process.send(frames.encode("cancel", number))
-            raise
-        finally:
-            self._calls.pop(number, None)
-
-    def _begin(self) -> int:
-        """Return a new stream number. Raises `EngineUnavailable` when there is no process."""
-        if not self._process.is_running:
-            raise self._unavailable("is not running")
-        self._last += 1
-        return self._last
-
-    def _unavailable(self, what: str) -> EngineUnavailable:
-        message = f"the engine of model {self.spec.name!r} {what}"
-        return EngineUnavailable(message, reason="ENGINE_DIED", retry_after=RESTART_SECONDS)
-
-    def _received(self, frame: Frame) -> None:
-        if frame.stream in self._streams:
-            self._streams[frame.stream].put(frame)
-        elif frame.kind == "progress":
-            self._progress(frames.decode(frame.body, frames.PROGRESS))
-        elif frame.kind == "died":
-            if self._own_death and not self._own_death.done():
-                self._own_death.set_result(frames.decode(frame.body, str))
-        elif frame.stream in self._calls:
-            self._answer(self._calls[frame.stream], frame)
-
-    def _answer(self, future: "asyncio.Future[Any]", frame: Frame) -> None:
-        if future.done():
+            reply = frames.decode_reply(body)
+        except msgspec.ValidationError as error:
+            self._refuse(body, error)
             return
-        if frame.kind == "ready":
-            future.set_result(frames.decode(frame.body, frames.MODEL_INFO))
-        elif frame.kind == "result":
-            future.set_result(frames.decode(frame.body, frames.RESULTS[frame.name]))
-        elif frame.kind == "unimplemented":
-            future.set_exception(Unsupported("the backend has no such operation"))
+        exchange = self._exchanges.get(reply.id)
+        if exchange is None:
+            self._take_notice(reply)
+        elif type(reply) is frames.Failed:
+            if reply.failure.traceback:
+                logger.error("a defect of backend %r:\n%s", self.backend_class.name, reply.failure.traceback)
+            exchange.end(rebuild(reply.failure))
+        elif type(reply) is frames.End:
+            exchange.end()
         else:
-            future.set_exception(frames.error_from(frames.decode(frame.body, frames.ErrorBody)))
+            exchange.put(reply)
 
-    def _died(self, gone: "asyncio.Future[str]") -> None:
-        """End every stream and call of a process that is gone."""
-        error = frames.error_body(self._unavailable(f"died: {gone.result()}"))
-        frame = next(frames.Parser().feed(frames.encode("error", value=error)))
-        for stream in self._streams.values():
-            stream.put(frame)
-        for future in self._calls.values():
-            self._answer(future, frame)
+    def _take_notice(self, reply: frames.Reply) -> None:
+        if type(reply) is frames.Died:
+            self._report_death(reply.reason)
+        elif type(reply) is frames.Hello and reply.version != frames.WIRE_VERSION:
+            error = ConfigurationError(
+                f"the process of backend {self.backend_class.name!r} speaks wire version {reply.version}, expected"
+                f" {frames.WIRE_VERSION}",
+                hint="Restart the server: its packages were changed while it ran.",
+            )
+            self._end_exchanges(error)
+
+    def _refuse(self, body: bytearray, error: msgspec.ValidationError) -> None:
+        """End the exchange of a reply whose values are not of the declared types."""
+        number = frames.exchange_of(body)
+        exchange = self._exchanges.get(number)
+        if exchange and self._connection:
+            self._connection.send(frames.Cancel(number))
+            exchange.end(_wrong_value("generate", error))
+
+    def _lost(self) -> None:
+        if self._engine is None or self._is_stopping:
+            self._end_exchanges(self._gone())
+        else:
+            self._burial = asyncio.get_running_loop().create_task(self._bury(self._engine))
+
+    async def _bury(self, engine: EngineProcess) -> None:
+        """Tell everyone how the process ended."""
+        if not await engine.has_exited(TERM_SECONDS):
+            engine.kill()
+            await engine.has_exited(TERM_SECONDS)
+        self._report_death(engine.obituary())
+        self._end_exchanges(self._gone())
+        engine.close()
+
+    def _report_death(self, reason: str) -> None:
+        if not self._is_stopping and not self._dead.is_set():
+            self._death = reason
+            self._dead.set()
+
+    def _end_exchanges(self, error: BellhousingError) -> None:
+        for exchange in self._exchanges.values():
+            exchange.end(error)
+
+    def _running(self) -> Connection:
+        if self._connection is None or self._is_stopping or self._dead.is_set():
+            raise self._gone()
+        return self._connection
+
+    def _gone(self) -> EngineUnavailable:
+        died = bool(self._death)
+        return EngineUnavailable(
+            f"the engine of model {self.spec.name!r} {f'died: {self._death}' if died else 'is not running'}",
+            reason="ENGINE_DIED" if died else "ENGINE_STOPPED",
+            backend=self.backend_class.name,
+            retry_after=RETRY_SECONDS if died else None,
+        )
+
+    @contextmanager
+    def _exchange(
+        self, connection: Connection, kind: Callable[..., frames.Frame], *content: object
+    ) -> Iterator[Exchange]:
+        """Open an exchange; leaving it cancels what still goes on in the process."""
+        exchange = Exchange(next(self._numbers))
+        self._exchanges[exchange.number] = exchange
+        try:
+            connection.send(kind(exchange.number, *content))
+            yield exchange
+        finally:
+            del self._exchanges[exchange.number]
+            if not exchange.is_ended:
+                connection.send(frames.Cancel(exchange.number))
+
+    async def _call(self, method: str, **arguments: object) -> object:
+        return await self._call_over(self._running(), method, arguments)
+
+    async def _call_over(self, connection: Connection, method: str, arguments: dict[str, object]) -> object:
+        raw = {name: frames.encode_value(value) for name, value in arguments.items()}
+        with self._exchange(connection, frames.Call, method, raw) as replies:
+            return await _result(method, replies)
+
+    async def _ask_to_stop(self, engine: EngineProcess, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._call_over(connection, "stop", {})
+                await engine.has_exited(STOP_SECONDS)
+        except TimeoutError:
+            logger.warning("the engine of model %r did not stop within %g s", self.spec.name, STOP_SECONDS)
+        except BellhousingError as error:
+            logger.warning("the engine of model %r did not stop cleanly: %s", self.spec.name, error)
+
+
+async def _result(method: str, replies: Exchange, progress: Callable[[Progress], None] | None = None) -> Any:
+    """Return what the method returned, and pass on its progress."""
+    result = None
+    async for reply in replies:
+        if isinstance(reply, frames.ProgressMade) and progress:
+            progress(reply.progress)
+        elif isinstance(reply, frames.Result):
+            try:
+                result = frames.decode_result(method, reply.value)
+            except msgspec.ValidationError as error:
+                raise _wrong_value(method, error) from error
+    return result
+
+
+def _wrong_value(method: str, error: msgspec.ValidationError) -> EngineFault:
+    return EngineFault(f"{method}() of the backend gave a wrong value: {error}", reason="BACKEND_DEFECT")
