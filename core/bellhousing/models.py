@@ -42,7 +42,7 @@ STABLE_SECONDS = 60.0
 class ServedModel:
     """One model and its engine. Build it with the configuration, `load` it, `unload` it."""
 
-    def __init__(self, config: ModelConfig, watcher: Watcher) -> None:
+    def __init__(self, config: ModelConfig, watcher: Watcher, backends: Mapping[str, type[Backend]]) -> None:
         self.config = config
         self.name = config.name
         self.state: ModelState = "unloaded"
@@ -53,6 +53,7 @@ class ServedModel:
         self.adapters = Adapters(config.adapter_roots, config.adapter_slots)
         self.backend_version = ""
         self._watcher = watcher
+        self._backends = backends
         self._backend: Backend | None = None
         self._info: ModelInfo | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -194,7 +195,7 @@ class ServedModel:
 
     async def _build(self, progress: Callable[[Progress], None]) -> Backend:
         config = self.config
-        backend_class = registry.load(config.backend)
+        backend_class = self._backends.get(config.backend) or registry.load(config.backend)
         self.backend_version = registry.version_of(config.backend)
         options = validated_options(backend_class, config.options)
         path = await asyncio.to_thread(resolve, config.model, progress) if config.model else None
@@ -289,8 +290,10 @@ def validated_options(backend_class: type[Backend], options: Mapping[str, object
 class Models:
     """The models of a server, by name."""
 
-    def __init__(self, configs: tuple[ModelConfig, ...], watcher: Watcher) -> None:
-        self._models = {config.name: ServedModel(config, watcher) for config in configs}
+    def __init__(
+        self, configs: tuple[ModelConfig, ...], watcher: Watcher, backends: Mapping[str, type[Backend]]
+    ) -> None:
+        self._models = {config.name: ServedModel(config, watcher, backends) for config in configs}
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(sorted(self._models.values(), key=lambda model: model.name))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from bellhousing.access import Access
+from bellhousing.backend import Backend
 from bellhousing.config import Config, TlsConfig, is_loopback
 from bellhousing.errors import BellhousingError, ConfigurationError
 from bellhousing.events import Progress
@@ -45,11 +46,16 @@ STOP_SECONDS = 2.0
 
 
 class Server:
-    """One server process's worth of models. `start`, then `run` until drained, or `stop`."""
+    """One server process's worth of models. `start`, then `run` until drained, or `stop`.
 
-    def __init__(self, config: Config, plugins: Plugins) -> None:
+    `backends` are classes to use by name beside the installed ones.
+    """
+
+    def __init__(
+        self, config: Config, plugins: Plugins, *, backends: Mapping[str, type[Backend]] | None = None
+    ) -> None:
         self.config = config
-        self.models = Models(config.models, self._engine_changed)
+        self.models = Models(config.models, self._engine_changed, backends or {})
         self.address = ""
         self.loading: list[asyncio.Task[None]] = []
         self._plugins = plugins

@@ -29,7 +29,7 @@ def _handler(repository: str, files: Mapping[str, bytes], fetched: list[str]) ->
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             file = self.file()
-            self.answer(200 if file in files else 404, b"" if file not in files else files[file], file)
+            self.answer(200 if file in files else 404, files.get(file, b""), file)
 
         def do_GET(self) -> None:
             file, listing = self.file(), _listing(repository, files, self.path.partition("?")[0])

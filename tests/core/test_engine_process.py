@@ -10,8 +10,9 @@ import pytest
 
 from bellhousing.errors import EngineUnavailable
 from bellhousing.process import ProcessBackend
+from bellhousing.testing import Served
 from bellhousing.v1 import inference_pb2 as pb
-from tests.core.conftest import Serve, Served
+from tests.core.conftest import Serve
 
 BACKEND = "simulator-process"
 SLOW = {"inter_token_seconds": 0.02, "end_probability": 0.0}

@@ -1,6 +1,7 @@
 """The contract, seen by a client of a real server with the simulator behind it."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -20,9 +21,10 @@ from bellhousing.errors import (
     PreconditionFailed,
     StreamBroken,
 )
+from bellhousing.testing import Served
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from tests.core.conftest import NO_RETRY, Serve, Served
+from tests.core.conftest import NO_RETRY, Serve
 
 SLOW = {"inter_token_seconds": 0.02, "end_probability": 0.0}
 
@@ -343,7 +345,7 @@ async def test_health_can_be_watched_while_a_model_comes_and_goes(serving: Serve
         seen: list[int] = []
 
         async def watch() -> None:
-            stub = health_pb2_grpc.HealthStub(served.client._channel)
+            stub: Any = health_pb2_grpc.HealthStub(served.client._channel)
             async for message in stub.Watch(health_pb2.HealthCheckRequest(service="m")):
                 seen.append(message.status)
 
@@ -389,8 +391,9 @@ async def test_reflection_tells_the_services(serving: Serve) -> None:
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
     async with serving() as served:
-        stub = reflection_pb2_grpc.ServerReflectionStub(served.client._channel)
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(served.client._channel)  # type: ignore[arg-type]
+        messages: Any = reflection_pb2
+        request = messages.ServerReflectionRequest(list_services="")
         async for answer in stub.ServerReflectionInfo(iter([request])):
             names = {service.name for service in answer.list_services_response.service}
             break

@@ -27,7 +27,7 @@ async def read(backend: SimulatorBackend, wanted: GenerationRequest) -> tuple[li
     events: list[Event] = []
     try:
         async for event in backend.generate(wanted):
-            events.append(event)  # noqa: PERF401 - what came before a failure counts
+            events.append(event)
     except (BellhousingError, RuntimeError) as error:
         return events, error
     return events, None
@@ -91,7 +91,7 @@ async def test_a_stream_hangs_until_it_is_closed(simulate: Simulate) -> None:
 
     async def reader() -> None:
         async for event in backend.generate(request("a", EIGHT)):
-            seen.append(event)  # noqa: PERF401 - it never ends
+            seen.append(event)
 
     task = asyncio.create_task(reader())
     while len(seen) <= AFTER:
