@@ -1,0 +1,47 @@
+"""Run every section and print its table; `--write` fills docs/benchmarks.md. Exit code 1: a bound was missed."""
+
+import argparse
+import asyncio
+import datetime
+import sys
+from pathlib import Path
+
+from benchmarks import contract, engine, streams
+from benchmarks.figures import Figure, machine, table
+
+SECTIONS = {
+    "Contract overhead on the simulator at zero latency": contract.measure,
+    "Many streams": streams.measure,
+    "Over llama.cpp called directly": engine.measure,
+}
+DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench`: ratios and differences within one run, the arms of each pair interleaved in random order,
+medians with order-statistic intervals. Absolute times of such a small machine say little, so none are given. One message
+a token means `COALESCING_NEVER`; server and client share the machine's processors.
+"""
+
+
+def main() -> int:
+    """Measure; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--section", help="only sections whose title contains this")
+    arguments = parser.parse_args()
+    today = datetime.datetime.now(datetime.UTC).date()
+    parts, figures = [INTRODUCTION, f"{today}: {machine()}.\n"], list[Figure]()
+    for title, measure in SECTIONS.items():
+        if arguments.section and arguments.section not in title:
+            continue
+        found = asyncio.run(measure())
+        figures += found
+        parts.append(f"## {title}\n\n{table(found)}\n")
+        print(parts[-1], flush=True)
+    if arguments.write:
+        DOCUMENT.write_text("\n".join(parts))
+    return 0 if all(f.is_met for f in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
