@@ -18,8 +18,8 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`: ratios and differences within one run, the arms of each pair interleaved in random order,
-medians with order-statistic intervals. Absolute times of such a small machine say little, so none are given. One message
-a token means `COALESCING_NEVER`; server and client share the machine's processors.
+medians with order-statistic intervals. Absolute times of such a small machine say little, so none are given. One
+message a token means `COALESCING_NEVER`; server and client share the machine's processors.
 """
 
 
