@@ -24,13 +24,13 @@ def compile_protos(*arguments: str, protos: Path = PROTOS) -> None:
 
     Raises `CompilerError` when it is not installed or finds a fault in a file.
     """
-    command = [str(_python()), "-m", "grpc_tools.protoc", f"-I{protos}", *arguments, *proto_files(protos)]
+    command = [str(compiler_python()), "-m", "grpc_tools.protoc", f"-I{protos}", *arguments, *proto_files(protos)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompilerError(f"the compiler refused {protos}:\n{done.stderr.strip()}")
 
 
-def _python() -> Path:
+def compiler_python() -> Path:
     """Return an interpreter that has the compiler: the repository's own, or else this one."""
     own = ENVIRONMENT / "bin" / "python"
     if own.exists():
