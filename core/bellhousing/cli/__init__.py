@@ -1,41 +1,60 @@
 """The command line. Everything is built here and passed down; nothing else holds state of its own."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from bellhousing.cli import chat, doctor, generate, inspection, operation, scaffold, serve
-from bellhousing.cli.output import fail
+from bellhousing import __version__
+from bellhousing.cli import chat, doctor, generate, inspection, new_backend, operation, serve
+from bellhousing.cli.output import INTERRUPTED, WRONG, exit_code, fail
 from bellhousing.errors import BellhousingError, ConfigurationError
 from bellhousing.plugins import Plugins
-
-USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
 
 def build(plugins: Plugins) -> typer.Typer:
     """Return the application with every command, those of plugins included."""
     app = typer.Typer(
         name="bellhousing",
-        help="One gRPC contract for every LLM engine: serve a model, talk to it, look at what it does.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # the other one takes brackets for markup
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for part in (serve, generate, chat, inspection, operation, doctor, scaffold):
+    app.callback()(_root)
+    for part in (serve, generate, chat, inspection, operation, doctor, new_backend):
         part.add(app, plugins)
     plugins.commands(app)
     return app
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 well, 1 it failed, 2 wrong usage, settings or files, 130 interrupted."""
+    """Run a command.
+
+    Exit codes: 0 it went well; 1 it failed and may work later; 2 the command, a file or a setting must change; 130 it
+    was interrupted.
+    """
     try:
         build(Plugins.installed())()
-    except ConfigurationError as error:
-        fail(error)
-        sys.exit(USAGE_ERROR)
     except BellhousingError as error:
         fail(error)
-        sys.exit(FAILURE)
+        sys.exit(exit_code(error))
+    except UnicodeEncodeError:
+        fail(ConfigurationError("the arguments of the command: expected UTF-8, found bytes that are not"))
+        sys.exit(WRONG)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """One gRPC contract for every LLM engine: serve a model, talk to it, look at what it does."""

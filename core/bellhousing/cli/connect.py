@@ -1,43 +1,60 @@
 """The options with which every client command reaches a server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from bellhousing.client import Client, RetryPolicy, Tls
 from bellhousing.client.connection import DEFAULT_ADDRESS
+from bellhousing.errors import EngineUnavailable
 
-Address = Annotated[
-    str, typer.Option("--server", "-s", envvar="BELLHOUSING_SERVER_ADDRESS", help="Address of the server, HOST:PORT.")
-]
-UseTls = Annotated[bool, typer.Option("--tls", help="Use TLS.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="Authorities of the server's certificate, PEM. Implies --tls.")]
-Certificate = Annotated[Path | None, typer.Option("--cert", help="Client certificate for mTLS, PEM.")]
-Key = Annotated[Path | None, typer.Option("--key", help="Key of the client certificate, PEM.")]
-Token = Annotated[str, typer.Option("--token", envvar="BELLHOUSING_TOKEN", help="Bearer token.", show_envvar=True)]
-Tenant = Annotated[str, typer.Option("--tenant", envvar="BELLHOUSING_TENANT", help="Tenant to work for.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Model; needed when the server has several.")]
+PANEL = "Connection"
+Model = Annotated[str, Option("--model", "-m", help="Model; needed when the server has several.")]
+
+
+def _option(text: str, *names: str, **settings: Any) -> Any:
+    return Option(*names, help=text, rich_help_panel=PANEL, **settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where and how to connect."""
+    """Where and how to connect: the options of a command, by `spread`."""
 
-    address: str = DEFAULT_ADDRESS
-    use_tls: bool = False
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    token: str = ""
-    tenant: str = ""
+    address: Annotated[
+        str, _option("Address of the server.", "--server", "-s", envvar="BELLHOUSING_SERVER_ADDRESS", metavar="ADDRESS")
+    ] = DEFAULT_ADDRESS
+    use_tls: Annotated[bool, _option("Use TLS.", "--tls")] = False
+    ca: Annotated[Path | None, _option("Authorities of the server's certificate, PEM; implies --tls.")] = None
+    cert: Annotated[Path | None, _option("Client certificate for mTLS, PEM; implies --tls.")] = None
+    key: Annotated[Path | None, _option("Key of the client certificate, PEM.")] = None
+    token: Annotated[str, _option("Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
+    tenant: Annotated[str, _option("Tenant to work for.", envvar="BELLHOUSING_TENANT")] = ""
+    insecure: Annotated[bool, _option("Send a token in plain text.", "--insecure")] = False
 
-    def client(self, *, attempts: int = 3) -> Client:
-        """Return a client."""
-        return Client(
-            self.address, tls=self._tls(), token=self.token, tenant=self.tenant, retry=RetryPolicy(attempts=attempts)
-        )
-
-    def _tls(self) -> Tls | None:
-        return Tls(self.ca, self.certificate, self.key) if self.use_tls or self.ca or self.certificate else None
+    @contextmanager
+    def client(self, *, attempts: int = 3) -> Iterator[Client]:
+        """Yield a client. Raises `EngineUnavailable` naming the address when no server answers."""
+        has_tls = self.use_tls or self.ca or self.cert or self.key
+        with Client(
+            self.address,
+            tls=Tls(self.ca, self.cert, self.key) if has_tls else None,
+            token=self.token,
+            tenant=self.tenant,
+            insecure=self.insecure,
+            retry=RetryPolicy(attempts=attempts),
+        ) as client:
+            try:
+                yield client
+            except EngineUnavailable as error:
+                if error.metadata:  # a server of ours refused
+                    raise
+                reason = error.message.rpartition(": ")[2] or "no answer"
+                raise EngineUnavailable(
+                    f"no server can be reached at {self.address} ({reason})",
+                    reason="UNREACHABLE",
+                    hint="Start one with `bellhousing serve`, or name it with --server ADDRESS.",
+                ) from error

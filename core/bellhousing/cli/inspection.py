@@ -1,92 +1,120 @@
 """`bellhousing models`, `status`, `backends` and `version`."""
 
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from rich.live import Live
 
 from bellhousing import __version__, registry
-from bellhousing.cli import connect
 from bellhousing.cli.connect import Connection
-from bellhousing.cli.output import Json, as_json, print_json, print_table
-from bellhousing.client.connection import DEFAULT_ADDRESS
+from bellhousing.cli.output import Json, as_json, print_json, print_table, stdout, table
+from bellhousing.cli.spread import spread
+from bellhousing.client import Client
 from bellhousing.errors import BellhousingError
 from bellhousing.plugins import Plugins
 from bellhousing.v1 import discovery_pb2 as pb
 
+MODEL_COLUMNS = ("model", "state", "backend", "engine", "context", "precision", "digest")
+LOAD_COLUMNS = ("model", "state", "running", "queued", "tokens in flight", "KV cache", "drain/s")
+BACKEND_COLUMNS = ("backend", "distribution", "version", "runs", "model file", "state")
+WATCH_SECONDS = 1.0
+SHOWN_DIGEST = len("sha256:") + 12
+
 
 def add(app: typer.Typer, _plugins: Plugins) -> None:
     """Add the commands."""
+    for command in (spread(models), spread(status), backends, version):
+        app.command()(command)
 
-    @app.command()
-    def models(
-        address: connect.Address = DEFAULT_ADDRESS,
-        as_lines: Json = False,
-        ca: connect.Ca = None,
-        token: connect.Token = "",
-    ) -> None:
-        """List a server's models and what each can do (--json has everything)."""
-        with Connection(address, ca=ca, token=token).client() as client:
-            found = client.models()
-        if as_lines:
-            print_json([as_json(model) for model in found])
+
+def models(connection: Connection, as_lines: Json = False) -> None:
+    """List a server's models. With `--json` also what each can do, with every parameter's range.
+
+    Example: `bellhousing models --json`
+    """
+    with connection.client() as client:
+        found = client.models()
+    if as_lines:
+        print_json([as_json(model) for model in found])
+    else:
+        print_table(MODEL_COLUMNS, [_model_row(model) for model in found])
+
+
+def status(
+    connection: Connection,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it every second, until Ctrl-C.")] = False,
+    as_lines: Json = False,
+) -> None:
+    """Show how busy each model of a server is.
+
+    Example: `bellhousing status --watch`
+    """
+    with connection.client() as client:
+        _show_loads(_loads(client, watch=watch), as_lines=as_lines)
+
+
+def backends(as_lines: Json = False) -> None:
+    """List the installed backends, and whether each can be imported.
+
+    Example: `bellhousing backends`
+    """
+    found = [_backend(backend) for backend in registry.installed()]
+    if as_lines:
+        print_json(found)
+    else:
+        print_table(BACKEND_COLUMNS, [_backend_row(backend) for backend in found])
+
+
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _loads(client: Client, *, watch: bool) -> Iterator[list[pb.Load]]:
+    while True:
+        yield [client.load(model.name) for model in client.models()]
+        if not watch:
             return
-        columns = ("model", "state", "backend", "engine", "precision", "context", "parameters")
-        print_table("", columns, [_model_row(model) for model in found])
+        time.sleep(WATCH_SECONDS)
 
-    @app.command()
-    def status(
-        address: connect.Address = DEFAULT_ADDRESS,
-        watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
-        as_lines: Json = False,
-        ca: connect.Ca = None,
-        token: connect.Token = "",
-    ) -> None:
-        """Show how busy each model of a server is."""
-        with Connection(address, ca=ca, token=token).client() as client:
-            while True:
-                loads = [client.load(model.name) for model in client.models()]
-                if as_lines:
-                    print_json([as_json(load) for load in loads])
-                else:
-                    columns = ("model", "state", "running", "queued", "tokens in flight", "KV cache", "drain/s")
-                    print_table("", columns, [_load_row(load) for load in loads])
-                if not watch:
-                    return
-                time.sleep(1)
 
-    @app.command()
-    def backends(as_lines: Json = False) -> None:
-        """List the installed backends."""
-        rows = [_backend_row(backend) for backend in registry.installed()]
-        columns = ("backend", "distribution", "version", "isolation", "state")
-        if as_lines:
-            print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        else:
-            print_table("", columns, rows)
+def _show_loads(snapshots: Iterator[list[pb.Load]], *, as_lines: bool) -> None:
+    """Show each snapshot; in a terminal, each in the place of the one before."""
+    if as_lines:
+        for loads in snapshots:
+            print_json([as_json(load) for load in loads])
+    elif not stdout.is_terminal:
+        for loads in snapshots:
+            print_table(LOAD_COLUMNS, [_load_row(load) for load in loads])
+    else:
+        with Live(console=stdout, auto_refresh=False) as live:
+            for loads in snapshots:
+                live.update(table(LOAD_COLUMNS, [_load_row(load) for load in loads]), refresh=True)
 
-    @app.command()
-    def version() -> None:
-        """Print the version."""
-        typer.echo(__version__)
+
+def _state(state: pb.ModelState, detail: str = "") -> str:
+    name = pb.ModelState.Name(state).removeprefix("MODEL_STATE_").lower()
+    return f"{name}: {detail}" if detail else name
 
 
 def _model_row(model: pb.Model) -> tuple[str, ...]:
     return (
         model.name,
-        pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_").lower(),
+        _state(model.state, model.state_detail),
         f"{model.backend} {model.backend_version}",
         f"{model.engine} {model.engine_version}",
+        str(model.context_length or ""),
         model.precision,
-        str(model.context_length),
-        str(len(model.capabilities.parameters)),
+        model.model_digest[:SHOWN_DIGEST],
     )
 
 
 def _load_row(load: pb.Load) -> tuple[str, ...]:
     return (
         load.model,
-        pb.ModelState.Name(load.state).removeprefix("MODEL_STATE_").lower(),
+        _state(load.state),
         f"{load.running} of {load.max_running}",
         str(load.queued),
         str(load.tokens_in_flight),
@@ -95,9 +123,21 @@ def _load_row(load: pb.Load) -> tuple[str, ...]:
     )
 
 
-def _backend_row(backend: registry.InstalledBackend) -> tuple[str, ...]:
+def _backend(backend: registry.InstalledBackend) -> dict[str, object]:
+    """Return what is known of a backend before it is started; `error` is empty when it can be imported."""
+    found: dict[str, object] = {
+        "backend": backend.name, "distribution": backend.distribution, "version": backend.version
+    }  # fmt: skip
     try:
-        found = registry.load(backend.name)
+        loaded = registry.load(backend.name)
     except BellhousingError as error:
-        return (backend.name, backend.distribution, backend.version, "", error.message)
-    return (backend.name, backend.distribution, backend.version, found.isolation, "ok")
+        return {**found, "isolation": None, "needs_model": None, "options": None, "error": error.message}
+    options = loaded.Options.model_json_schema()
+    return {**found, "isolation": loaded.isolation, "needs_model": loaded.needs_model, "options": options, "error": ""}
+
+
+def _backend_row(found: dict[str, object]) -> tuple[str, ...]:
+    runs = {"inline": "in the server", "process": "in its own process"}.get(str(found["isolation"]), "")
+    needs = {True: "needed", False: "none"}.get(bool(found["needs_model"]), "") if not found["error"] else ""
+    told = tuple(str(found[key]) for key in ("backend", "distribution", "version"))
+    return (*told, runs, needs, str(found["error"] or "ok"))

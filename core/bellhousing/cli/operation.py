@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
-from bellhousing.cli import connect
 from bellhousing.cli.connect import Connection
-from bellhousing.cli.output import say
-from bellhousing.client.connection import DEFAULT_ADDRESS
+from bellhousing.cli.output import Json, as_json, print_json, say, stderr
+from bellhousing.cli.progress import BarDisplay, LineDisplay
+from bellhousing.cli.spread import spread
+from bellhousing.events import Progress
 from bellhousing.plugins import Plugins
+from bellhousing.v1 import admin_pb2 as pb
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
@@ -17,29 +19,49 @@ def add(app: typer.Typer, _plugins: Plugins) -> None:
     """Add the commands."""
 
     @app.command()
-    def load(
-        name: Name, address: connect.Address = DEFAULT_ADDRESS, ca: connect.Ca = None, token: connect.Token = ""
-    ) -> None:
-        """Load a configured model, with progress."""
-        with Connection(address, ca=ca, token=token).client() as client:
-            for message in client.load_model(name):
-                if message.HasField("loaded"):
-                    say(f"{name}: serving after {message.loaded.elapsed.ToNanoseconds() / 1e9:.1f} s")
-                else:
-                    say(f"{name}: {message.progress.stage} {message.progress.done}/{message.progress.total}")
+    @spread
+    def load(name: Name, connection: Connection, as_lines: Json = False) -> None:
+        """Load a configured model of a running server, with progress.
+
+        Example: `bellhousing load smollm2 --server 127.0.0.1:50051`
+        """
+        display = BarDisplay(stderr) if stderr.is_terminal else LineDisplay(say)
+        with connection.client() as client:
+            try:
+                for message in client.load_model(name):
+                    if as_lines:
+                        print_json(as_json(message))
+                    elif message.HasField("progress"):
+                        display.update(name, _step(message.progress))
+                    else:
+                        say(f"{name} serves after {message.loaded.elapsed.ToNanoseconds() / 1e9:.1f} s")
+            finally:
+                display.done(name)
 
     @app.command()
-    def unload(
-        name: Name, address: connect.Address = DEFAULT_ADDRESS, ca: connect.Ca = None, token: connect.Token = ""
-    ) -> None:
-        """Unload a model once its requests have finished."""
-        with Connection(address, ca=ca, token=token).client() as client:
+    @spread
+    def unload(name: Name, connection: Connection, as_lines: Json = False) -> None:
+        """Unload a model of a running server, once its requests have finished or its grace is over.
+
+        Example: `bellhousing unload smollm2`
+        """
+        with connection.client() as client:
             for message in client.unload_model(name):
-                if message.HasField("unloaded"):
-                    say(f"{name}: unloaded, {message.unloaded.ended_requests} requests were ended")
+                if as_lines:
+                    print_json(as_json(message))
+                elif message.HasField("unloaded"):
+                    say(f"{name} is unloaded; {message.unloaded.ended_requests} requests had to be ended")
 
     @app.command()
-    def drain(address: connect.Address = DEFAULT_ADDRESS, ca: connect.Ca = None, token: connect.Token = "") -> None:
-        """Drain a server: it takes nothing new, finishes what runs, and exits."""
-        with Connection(address, ca=ca, token=token).client() as client:
-            say(f"draining, {client.drain()} requests in flight")
+    @spread
+    def drain(connection: Connection) -> None:
+        """Drain a server: it takes nothing new, finishes what runs, and exits.
+
+        Example: `bellhousing drain --server 127.0.0.1:50051`
+        """
+        with connection.client() as client:
+            say(f"the server drains; {client.drain()} requests are in flight")
+
+
+def _step(progress: pb.Progress) -> Progress:
+    return Progress(progress.stage, progress.done, progress.total, progress.unit)

@@ -10,8 +10,21 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from bellhousing.errors import BellhousingError
+from bellhousing.errors import (
+    BellhousingError,
+    Cancelled,
+    DeadlineExceeded,
+    EngineFault,
+    EngineUnavailable,
+    Overloaded,
+    StreamBroken,
+)
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+TRANSIENT = (EngineUnavailable, Overloaded, DeadlineExceeded, Cancelled, EngineFault, StreamBroken)
+PIPE_WIDTH = 160
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -21,14 +34,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 def fail(error: BellhousingError) -> None:
     """Print an error as one paragraph on standard error."""
-    stderr.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+    message = Text.assemble(("error: ", "bold red"), " ".join(str(error).split()))
     if error.retry_after is not None:
-        stderr.print(f"Try again in {error.retry_after:.1f} s.", highlight=False)
+        message.append(f" (try again in {error.retry_after:.1f} s)")
+    stderr.print(message, highlight=False, soft_wrap=True)
+
+
+def exit_code(error: BellhousingError) -> int:
+    """Return 1 for a failure that may pass, 2 when the command, a file or a setting must change."""
+    return FAILED if isinstance(error, TRANSIENT) else WRONG
 
 
 def say(text: str) -> None:
     """Print a line for a person on standard error, so that standard output holds results alone."""
-    stderr.print(_escaped(text), highlight=False)
+    stderr.print(Text(text), highlight=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
@@ -37,20 +56,22 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def as_json(message: Message) -> object:
-    """Return a message as plain values, with the contract's own field names."""
-    return MessageToDict(message, preserving_proto_field_name=True)
+def as_json(message: Message) -> dict[str, object]:
+    """Return a message as plain values with the contract's own field names; zeros and empty lists are there too."""
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
-    table = Table(title=title, title_justify="left")
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of plain text."""
+    result = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        result.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(_escaped(cell) for cell in row))
-    stdout.print(table)
+        result.add_row(*(Text(cell) for cell in row))
+    return result
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as the terminal."""
+    console = stdout if stdout.is_terminal else Console(width=PIPE_WIDTH)
+    console.print(table(columns, rows))

@@ -17,12 +17,15 @@ def add(app: typer.Typer, _plugins: Plugins) -> None:
     def new_backend(
         name: Annotated[str, typer.Argument(help="Name of the backend: lower-case letters, digits and hyphens.")],
         directory: Annotated[
-            Path | None, typer.Option(help="Where to write it; by default ./bellhousing-NAME.")
+            Path | None, typer.Option(help="Where to write it; a new directory, by default ./bellhousing-NAME.")
         ] = None,
     ) -> None:
-        """Write a working backend distribution: an echo engine with its tests, to be changed into yours."""
+        """Write a working backend: a distribution with an echo engine and its tests, to be changed into yours.
+
+        Example: `bellhousing new-backend my-engine`
+        """
         target = write_backend(name, directory or Path(f"bellhousing-{name}"))
-        say(f"wrote {target}; next:")
+        say(f"Wrote {target}. Next:")
         say(f"  pip install -e {target} pytest pytest-asyncio")
         say(f"  pytest {target}")
         say(f"  bellhousing serve --backend {name}")
