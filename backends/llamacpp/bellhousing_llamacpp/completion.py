@@ -1,18 +1,24 @@
 """llama.cpp's native `/completion`: the body of a request, and its stream of frames as events."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
-import aiohttp
 import msgspec
 
-from bellhousing.errors import BellhousingError, StreamBroken
+from bellhousing.errors import BellhousingError, EngineFault, StreamBroken
 from bellhousing.events import Delta, Event, Finished, FinishReason, SequenceEnd, Started, TokenLogprob, TopLogprob
-from bellhousing.requests import GenerationRequest, StructuredOutput
+from bellhousing.requests import GenerationRequest, Sampling
+from bellhousing_llamacpp.connection import Answer
 from bellhousing_llamacpp.errors import NAME, error_of_body
+from bellhousing_llamacpp.grammar import CANARY_BIAS, UNKNOWN_TO_THE_ENGINE, refused
 from bellhousing_llamacpp.vocabulary import Vocabulary
 
-DATA, ERROR = b"data: ", b"error: "
+DATA, ERROR, DONE = b"data: ", b"error: ", b"data: [DONE]"
+COLDEST = 1e-6
+"""Below it llama.cpp's logits overflow; it is greedy long before."""
+MOST_TOKENS = 2**31 - 1
+REPLACEMENT = "\ufffd"
 
 
 class Probability(msgspec.Struct):
@@ -39,7 +45,7 @@ class Timings(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """One frame of the stream."""
+    """One frame of the stream. `tokens_predicted` counts from the start of the sequence, its end token included."""
 
     content: str = ""
     tokens: list[int] = []
@@ -58,22 +64,18 @@ _decode = msgspec.json.Decoder(Frame).decode
 
 
 def request_body(
-    request: GenerationRequest,
-    prompt: str | list[int],
-    constraint: dict[str, Any],
-    *,
-    context_length: int,
-    prefix_cache: bool,
+    request: GenerationRequest, prompt: str | list[int], *, context_length: int, prefix_cache: bool
 ) -> dict[str, Any]:
     """Return the body. Every parameter is sent, so that none of the engine's own defaults is in force."""
     s = request.sampling
     body: dict[str, Any] = {
         "prompt": prompt,
         "stream": True,
+        # Only a stream that says how far prefill is notices in prefill that its reader has gone.
         "return_progress": True,
         "cache_prompt": prefix_cache,
-        "n_predict": -1 if s.max_tokens is None else min(s.max_tokens, 2**31 - 1),
-        "temperature": s.temperature,
+        "n_predict": -1 if s.max_tokens is None else min(s.max_tokens, MOST_TOKENS),
+        "temperature": _temperature(s),
         "top_k": s.top_k,
         "top_p": s.top_p,
         "min_p": s.min_p,
@@ -84,95 +86,137 @@ def request_body(
         "frequency_penalty": s.frequency_penalty,
         "seed": s.seed,
         "ignore_eos": bool(s.ignore_eos),
-        **constraint,
+        "logit_bias": [[token, bias] for token, bias in (s.logit_bias or {}).items()],
     }
-    if s.logit_bias:
-        body["logit_bias"] = [[token, bias] for token, bias in s.logit_bias.items()]
     if request.logprobs is not None:
         # Without alternatives the engine would leave out the chosen token as well.
         body["n_probs"] = max(1, request.logprobs)
     return body
 
 
-class Stream:
-    """Turns the frames of one completion into events."""
+def _temperature(sampling: Sampling) -> float | None:
+    wanted = sampling.temperature
+    return 0.0 if wanted is not None and wanted < COLDEST else wanted
 
-    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
-        self._top = request.logprobs
-        self._structured: StructuredOutput | None = request.structured_output
+
+def constrained(body: dict[str, Any], grammar: str, canary: int) -> dict[str, Any]:
+    """Return a body whose output must match a grammar; `canary` comes first when the engine has dropped it."""
+    biases = [pair for pair in body.get("logit_bias", ()) if pair[0] != canary]
+    return {**body, "grammar": grammar, "logit_bias": [*biases, [canary, CANARY_BIAS]]}
+
+
+class Stream:
+    """Turns the frames of one completion into events. `canary` is the token of a dropped grammar, None without one.
+
+    Text, ids and log probabilities travel as they come, with two exceptions. A token without text waits for the next
+    frame, since it may turn out to be the end token. And the engine sends nothing for a token that ends inside a
+    character: the last token of the character brings the number of them, and `Vocabulary.recover` their ids where these
+    are certain. Where they are not, the delta has the right `token_count` and no ids. The log probabilities of such
+    hidden tokens are not to be had.
+    """
+
+    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary | None, canary: int | None) -> None:
+        self._request = request
         self._vocabulary = vocabulary
-        self._counted = 0
-        self._is_started = False
+        self._canary = canary
+        self._seen = 0
+        self._delivered = 0
+        self._started: Started | None = None
+        self._is_announced = False
         self._silent: Delta | None = None
 
-    async def events(self, response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+    async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """Yield the events of a streamed answer. Raises `StreamBroken` when its last frame is missing."""
-        async for line in response.content:
-            if line.startswith(DATA):
-                frame = _decode(line[len(DATA) :])
-                for event in self._of(frame):
-                    yield event
-                if frame.stop:
-                    return
-            elif line.startswith(ERROR):
-                raise self._error(msgspec.json.decode(line[len(ERROR) :]))
+        waiting = b""
+        async with aclosing(answer.chunks()) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                *lines, waiting = (waiting + chunk).split(b"\n")
+                for line in lines:
+                    frame = self._frame(line)
+                    if frame is None:
+                        continue
+                    for event in self._of(frame):
+                        yield event
+                    if frame.stop:
+                        return
         raise StreamBroken("llama.cpp's stream ended without its last frame", backend=NAME)
+
+    def _frame(self, line: bytes) -> Frame | None:
+        if line.startswith(DATA) and line != DONE:
+            return _decode(line[len(DATA) :])
+        if line.startswith(ERROR):
+            raise self._error(msgspec.json.decode(line[len(ERROR) :]))
+        return None
 
     def _of(self, frame: Frame) -> Iterator[Event]:
         if frame.error is not None:
             raise self._error(frame.error)
-        if not self._is_started:
-            self._is_started = True
-            yield _started(frame)
-        if frame.prompt_progress is not None:
-            return
-        if frame.stop:
-            yield from self._end(frame)
-        else:
-            yield from self._token(frame)
+        if self._started is None:
+            progress = frame.prompt_progress
+            self._started = Started(progress.total, progress.cache) if progress else Started(frame.tokens_evaluated)
+        if self._canary is not None and self._canary in frame.tokens:
+            raise self._dropped_grammar()
+        # A grammar turns out to be good with the first token.
+        if not self._is_announced and (self._canary is None or frame.prompt_progress is None):
+            self._is_announced = True
+            yield self._started
+        if frame.prompt_progress is None:
+            yield from self._end(frame) if frame.stop else self._token(frame)
 
     def _token(self, frame: Frame) -> Iterator[Event]:
-        """Yield a token; one without text waits, since it may turn out to be the end token."""
         if self._silent:
-            yield self._silent
+            yield self._deliver(self._silent)
             self._silent = None
         delta = self._delta(frame)
-        self._counted = frame.tokens_predicted
         if frame.content:
-            yield delta
+            yield self._deliver(delta)
         else:
             self._silent = delta
 
     def _delta(self, frame: Frame) -> Delta:
-        count = max(1, frame.tokens_predicted - self._counted)
-        ids: tuple[int, ...] = tuple(frame.tokens)
-        if len(ids) == 1 and count > 1:
-            ids = self._vocabulary.recover(frame.content.encode(), ids[0], count) or ()
-        elif len(ids) != count:
-            ids = ()
-        logprobs = () if self._top is None else tuple(_logprob(p, self._top) for p in frame.completion_probabilities)
-        return Delta(frame.content, ids, count, logprobs)
+        count = max(1, frame.tokens_predicted - self._seen)
+        self._seen = frame.tokens_predicted
+        text: str | bytes = frame.content
+        ids = tuple(frame.tokens)
+        if len(ids) == 1 and self._vocabulary:
+            if count > 1:
+                ids = self._vocabulary.recover(frame.content.encode(), ids[0], count)
+            elif REPLACEMENT in frame.content:
+                text = self._vocabulary.pieces[ids[0]]
+        return Delta(text, ids if len(ids) == count else (), count, self._logprobs(frame))
+
+    def _logprobs(self, frame: Frame) -> tuple[TokenLogprob, ...]:
+        top = self._request.logprobs
+        return () if top is None else tuple([_logprob(found, top) for found in frame.completion_probabilities])
+
+    def _deliver(self, delta: Delta) -> Delta:
+        self._delivered += delta.token_count
+        return delta
 
     def _end(self, frame: Frame) -> Iterator[Event]:
         is_eos = frame.stop_type == "eos"
         if self._silent and not is_eos:
-            yield self._silent
-        # Tokens of a character that was cut by the limit come in no frame; their number is known, their ids are not.
-        missing = frame.tokens_predicted - self._counted
-        if missing > 0 and not is_eos:
+            yield self._deliver(self._silent)
+        # Tokens of a character that was cut off come in no frame: their number is known, their ids are not.
+        missing = frame.tokens_predicted - is_eos - self._delivered
+        if missing > 0:
             yield Delta("", (), missing)
         timings = frame.timings or Timings()
-        yield Finished(
-            (SequenceEnd(_reason(frame)),), frame.tokens_evaluated, timings.cache_n, timings.prompt_ms / 1000
+        end = SequenceEnd(_reason(frame))
+        yield Finished((end,), frame.tokens_evaluated, timings.cache_n, timings.prompt_ms / 1000)
+
+    def _dropped_grammar(self) -> BellhousingError:
+        wanted = self._request.structured_output
+        if wanted is not None and not self._seen:
+            return refused(wanted, UNKNOWN_TO_THE_ENGINE[wanted.kind])
+        return EngineFault(
+            f"llama.cpp gave up the grammar after {self._seen} tokens: following it had become too much work",
+            reason="GRAMMAR_TOO_COMPLEX",
+            backend=NAME,
         )
 
     def _error(self, found: Any) -> BellhousingError:
-        return error_of_body(found, self._structured)
-
-
-def _started(frame: Frame) -> Started:
-    progress = frame.prompt_progress
-    return Started(progress.total, progress.cache) if progress else Started(frame.tokens_evaluated or None)
+        return error_of_body(found, self._request.structured_output)
 
 
 def _reason(frame: Frame) -> FinishReason:
@@ -184,5 +228,5 @@ def _reason(frame: Frame) -> FinishReason:
 
 
 def _logprob(found: Probability, top: int) -> TokenLogprob:
-    alternatives = tuple(TopLogprob(bytes(p.bytes), min(0.0, p.logprob), p.id) for p in found.top_logprobs[:top])
+    alternatives = tuple([TopLogprob(bytes(p.bytes), min(0.0, p.logprob), p.id) for p in found.top_logprobs[:top]])
     return TokenLogprob(bytes(found.bytes), min(0.0, found.logprob), found.id, top=alternatives)

@@ -7,19 +7,43 @@ from pydantic import Field
 
 from bellhousing.settings import Strict
 
-CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
 class LlamaCppOptions(Strict):
     """How llama.cpp runs; what every engine shares is in `batching` and `parallelism`."""
 
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode.")
+    threads_batch: int | None = Field(None, ge=1, description="Threads in prefill; unset: as many as decode.")
     gpu_layers: int = Field(-1, ge=-1, description="Layers put on a GPU; -1 as many as fit, 0 none.")
     context_per_sequence: int | None = Field(
-        None, ge=16, description="Tokens of prompt and output of one request; unset: the model's, at most 4096."
+        None,
+        ge=256,
+        multiple_of=256,
+        description="Tokens of prompt and output of one request; unset: what the model was trained for, at most 4096.",
     )
     micro_batch: int = Field(512, ge=1, description="Most tokens computed in one pass (n_ubatch).")
-    prefix_cache: bool = Field(
-        default=True, description="Reuse the computed prefix of an earlier prompt; off makes runs exactly repeatable."
+    flash_attention: Literal["auto", "on", "off"] = Field("auto", description="Whether attention is computed in tiles.")
+    cache_type_k: CacheType = Field("f16", description="Precision of the keys in the KV cache.")
+    cache_type_v: CacheType = Field(
+        "f16", description="Precision of the values in the KV cache; less than 16 bits needs flash attention."
     )
+    offload_kv: bool = Field(default=True, description="Keep the KV cache of offloaded layers on the GPU.")
     use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
+    prefix_cache: bool = Field(
+        default=True,
+        description="Reuse what was computed for the beginning of an earlier prompt. llama.cpp does not promise equal"
+        " bits then, so a near tie between two tokens may fall differently.",
+    )
+    prefix_cache_mib: int = Field(
+        1024, ge=0, description="Most host memory for prompts that have left their place in the KV cache, in MiB."
+    )
+    max_grammar_bytes: int = Field(
+        65_536, ge=1, description="Greatest length of a schema, regular expression, grammar or list of choices."
+    )
+    hang_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="The engine counts as dead when its loop answers nothing for this long. One step of prefill must"
+        " be shorter: on a slow machine lower batching.max_batched_tokens or raise this.",
+    )

@@ -1,28 +1,53 @@
 """What `bellhousing doctor` says of llama.cpp."""
 
 import os
+import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 
 from bellhousing.hookspecs import DoctorFinding, hookimpl
+from bellhousing_llamacpp.shape import gpus
+
+MIB = 1 << 20
+LITTLE_MEMORY = 2048 * MIB
 
 
 @hookimpl
 def bellhousing_doctor() -> Iterator[DoctorFinding]:
-    """Report on the wheel, the processor and the devices."""
+    """Report on the wheel, the processor, the memory and the GPUs."""
     try:
         import xllamacpp
     except (ImportError, OSError) as error:
-        yield DoctorFinding("llama.cpp", "wrong", f"xllamacpp cannot be imported: {error}", "pip install xllamacpp")
+        mend = "`pip install --force-reinstall xllamacpp`; there are wheels for Linux, macOS and Windows"
+        yield DoctorFinding("llama.cpp", "wrong", f"xllamacpp cannot be imported: {error}", mend)
         return
-    features = [part.split("=")[0].strip() for part in xllamacpp.get_system_info().split("|") if "= 1" in part]
     yield DoctorFinding("llama.cpp", "ok", f"xllamacpp {version('xllamacpp')}, {os.cpu_count()} processors")
-    is_fast = any("AVX2" in feature or "NEON" in feature for feature in features)
-    yield DoctorFinding(
+    yield _instructions(xllamacpp.get_system_info())
+    yield _memory()
+    found = ", ".join(f"{gpu['name']} ({gpu['description']}, {gpu['memory_free'] // MIB} MiB free)" for gpu in gpus())
+    yield DoctorFinding("llama.cpp GPUs", "ok", found or "none: this wheel computes on the processor")
+
+
+def _instructions(system_info: str) -> DoctorFinding:
+    features = [part.rpartition(":")[2].split("=")[0].strip() for part in system_info.split("|") if "= 1" in part]
+    is_fast = platform.machine().lower() in ("arm64", "aarch64") or "AVX2" in features
+    return DoctorFinding(
         "llama.cpp vector instructions",
         "ok" if is_fast else "warning",
-        ", ".join(features),
-        "" if is_fast else "decoding will be slow on this processor",
+        " ".join(features) or "none",
+        "" if is_fast else "expect few tokens a second: this processor has no AVX2",
     )
-    devices = [device for device in xllamacpp.get_device_info() if "CPU" not in str(device.get("name", ""))]
-    yield DoctorFinding("llama.cpp devices", "ok", f"{len(devices)} beside the processor")
+
+
+def _memory() -> DoctorFinding:
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return DoctorFinding("memory", "ok", "not known on this system")
+    is_enough = free >= LITTLE_MEMORY
+    return DoctorFinding(
+        "memory",
+        "ok" if is_enough else "warning",
+        f"{free // MIB} MiB free",
+        "" if is_enough else "take a smaller model, batching.max_sequences or options.context_per_sequence",
+    )

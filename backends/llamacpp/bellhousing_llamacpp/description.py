@@ -1,0 +1,110 @@
+"""What the backend says of itself once it runs: capabilities, defaults, and what became of the settings."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from bellhousing.backend import ModelInfo
+from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.requests import Sampling
+from bellhousing.settings import Batching, EngineSettings
+from bellhousing_llamacpp.gguf import Header
+from bellhousing_llamacpp.options import LlamaCppOptions
+from bellhousing_llamacpp.server import Shape
+from bellhousing_llamacpp.shape import DEFAULT_BATCHED_TOKENS, DEFAULT_SEQUENCES
+
+RANDOM_SEED = 2**32 - 1
+"""llama.cpp takes this seed to mean "any"."""
+MAX_TOP = 100
+DEFAULTS = Sampling(
+    temperature=1.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    typical_p=1.0,
+    repetition_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+    ignore_eos=False,
+)
+"""The model's own distribution, whatever the engine would do by itself."""
+STRUCTURED = ("json_schema", "json_object", "regex", "grammar", "choice")
+
+
+def described(
+    settings: EngineSettings,
+    options: LlamaCppOptions,
+    header: Header,
+    shape: Shape,
+    *,
+    context_length: int,
+    digests: Sequence[str],
+    devices: tuple[str, ...],
+    can_constrain: bool,
+) -> ModelInfo:
+    """Return the description of a model that runs."""
+    batching = Batching(
+        max_sequences=shape.sequences,
+        max_batched_tokens=shape.batched_tokens,
+        max_total_tokens=shape.sequences * context_length,
+    )
+    return ModelInfo(
+        engine="llama.cpp",
+        engine_version=f"xllamacpp {version('xllamacpp')}",
+        context_length=context_length,
+        max_running=shape.sequences,
+        capabilities=_capabilities(header, options, can_constrain=can_constrain),
+        defaults=DEFAULTS,
+        vocabulary_size=header.vocabulary_size,
+        model_digest=_digest_of_parts(digests),
+        tokenizer_digest=header.tokenizer_digest,
+        precision=header.precision,
+        eos_token_ids=header.eos_token_ids,
+        devices=devices or ("CPU",),
+        effective=EngineSettings(batching=batching, parallelism=settings.parallelism),
+        reasons=_reasons(settings.batching, batching),
+    )
+
+
+def _capabilities(header: Header, options: LlamaCppOptions, *, can_constrain: bool) -> Capabilities:
+    names = ["text", "token_ids"]
+    names += ["chat", "chat.template_arguments"] if header.chat_template else []
+    names += [f"sampling.{name}" for name in ("max_tokens", "temperature", "top_p", "min_p", "typical_p")]
+    names += [f"sampling.{name}" for name in ("presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos")]
+    names += [f"structured_output.{kind}" for kind in STRUCTURED] if can_constrain else []
+    return Capabilities(
+        parameters=parameters(
+            *names,
+            sampling__seed=Range(0, RANDOM_SEED - 1),
+            sampling__top_k=Range(0, 2**31 - 1),
+            sampling__repetition_penalty=Range(minimum=0.01),
+            logprobs__top=Range(0, MAX_TOP),
+        ),
+        token_ids=True,
+        tokenize=True,
+        detokenize=header.pieces is not None,
+        determinism="solo",
+        logprobs_mode="raw",
+        grammar_syntax="gbnf" if can_constrain else "",
+        prefix_cache=options.prefix_cache,
+    )
+
+
+def _digest_of_parts(digests: Sequence[str]) -> str:
+    """Return a model's digest: its file's, or of a model in several files the digest of their digests, in order."""
+    if len(digests) == 1:
+        return digests[0]
+    return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
+
+
+def _reasons(asked: Batching, effective: Batching) -> dict[str, str]:
+    reasons = {}
+    if asked.max_sequences is None:
+        reasons["batching.max_sequences"] = f"{DEFAULT_SEQUENCES} unless told"
+    if asked.max_batched_tokens is None:
+        reasons["batching.max_batched_tokens"] = f"{DEFAULT_BATCHED_TOKENS} unless told"
+    if asked.max_total_tokens != effective.max_total_tokens:
+        reasons["batching.max_total_tokens"] = (
+            "each sequence gets the same share, in units of 256 tokens, at most what the model was trained for"
+        )
+    return reasons
