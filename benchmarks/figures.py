@@ -11,7 +11,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured figure beside its bound: `value` with its 95 % interval over `runs` pairs."""
+    """A measured figure beside its bound, "" without one: `value` with its 95 % interval over `runs` pairs."""
 
     name: str
     value: float
@@ -30,7 +30,7 @@ def figure(
     median = statistics.median(values)
     low, high = median_interval(values)
     is_met = (at_least is None or median >= at_least) and (at_most is None or median <= at_most)
-    bound = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}" if at_most is not None else "-"
+    bound = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}" if at_most is not None else ""
     return Figure(name, median, low, high, len(values), bound, is_met, unit)
 
 
@@ -57,10 +57,8 @@ def table(figures: Sequence[Figure]) -> str:
     """Return the figures as a Markdown table."""
     rows = ["| figure | median | 95 % interval | runs | bound | met |", "|---|---|---|---|---|---|"]
     for f in figures:
-        met = "yes" if f.is_met else "**no**"
-        rows.append(
-            f"| {f.name} | {f.value:.3g}{f.unit} | {f.low:.3g} to {f.high:.3g} | {f.runs} | {f.bound}{f.unit} | {met} |"
-        )
+        bound, met = (f"{f.bound}{f.unit}", "yes" if f.is_met else "**no**") if f.bound else ("", "")
+        rows.append(f"| {f.name} | {f.value:.3g}{f.unit} | {f.low:.3g} to {f.high:.3g} | {f.runs} | {bound} | {met} |")
     return "\n".join(rows)
 
 
