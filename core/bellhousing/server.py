@@ -121,8 +121,7 @@ class Server:
     async def stop(self) -> None:
         """End everything at once: requests with UNAVAILABLE, engines, the port. Safe to call twice."""
         for task in list(self._tasks):
-            if task is not self._drain_task:
-                task.cancel()
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for model in self.models:
             await model.unload(0)

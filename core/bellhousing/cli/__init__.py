@@ -1,31 +1,8 @@
-"""The command line. Everything is built here and passed down; nothing else holds state of its own."""
+"""The command line: `main` is what `bellhousing` runs."""
 
 import sys
-from typing import Annotated
 
-import typer
-
-from bellhousing import __version__
-from bellhousing.cli import chat, doctor, generate, inspection, new_backend, operation, serve
-from bellhousing.cli.output import INTERRUPTED, WRONG, exit_code, fail
-from bellhousing.errors import BellhousingError, ConfigurationError
-from bellhousing.plugins import Plugins
-
-
-def build(plugins: Plugins) -> typer.Typer:
-    """Return the application with every command, those of plugins included."""
-    app = typer.Typer(
-        name="bellhousing",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",  # the other one takes brackets for markup
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(_root)
-    for part in (serve, generate, chat, inspection, operation, doctor, new_backend):
-        part.add(app, plugins)
-    plugins.commands(app)
-    return app
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -35,26 +12,10 @@ def main() -> None:
     was interrupted.
     """
     try:
-        build(Plugins.installed())()
-    except BellhousingError as error:
-        fail(error)
-        sys.exit(exit_code(error))
-    except UnicodeEncodeError:
-        fail(ConfigurationError("the arguments of the command: expected UTF-8, found bytes that are not"))
-        sys.exit(WRONG)
+        # Imported here, so that Ctrl-C in the half second that it takes ends as quietly as later.
+        from bellhousing.cli.application import run
+
+        code = run()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-
-
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """One gRPC contract for every LLM engine: serve a model, talk to it, look at what it does."""
+        code = INTERRUPTED
+    sys.exit(code)

@@ -22,7 +22,7 @@ from bellhousing.errors import (
     StreamBroken,
 )
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
+FAILED, WRONG = 1, 2
 TRANSIENT = (EngineUnavailable, Overloaded, DeadlineExceeded, Cancelled, EngineFault, StreamBroken)
 PIPE_WIDTH = 160
 

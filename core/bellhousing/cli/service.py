@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from bellhousing.cli.output import INTERRUPTED
+from bellhousing.cli import INTERRUPTED
 from bellhousing.cli.progress import Display
 from bellhousing.config import Config
 from bellhousing.events import Progress

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-COMMAND = [sys.executable, "-c", "from bellhousing.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "bellhousing"]
 SECONDS = 60
 
 
@@ -87,10 +87,14 @@ class Serving:
             self.tree += [child for child in self.tree[0].children(recursive=True) if child not in self.tree]
 
     def end(self, *signals: int) -> int:
-        """Send signals and return the exit code."""
+        """Send signals, SIGTERM unless told, and return the exit code."""
         self.note_children()
         for number in signals or (signal.SIGTERM,):
             self.process.send_signal(number)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Wait for the end of the process."""
         self.lines += (self.process.communicate(timeout=SECONDS)[1] or "").splitlines()
         return self.process.returncode
 

@@ -19,7 +19,7 @@ def test_generate_as_json_is_every_event_as_a_line(run: Run, address: str) -> No
     ran = run("generate", "the", "--max-tokens", "8", "--seed", "1", "--logprobs", "2", "--json", "-s", address)
     started, *deltas, finished = ran.lines
     text = "".join(line["delta"]["text"] for line in deltas)
-    assert started["started"]["effective"]["seed"] == "1"
+    assert started["started"]["effective"]["seed"] == 1
     assert finished["finished"]["usage"]["completion_tokens"] == 8
     plain = run("generate", "the", "--max-tokens", "8", "--seed", "1", "-s", address)
     assert plain.out == text + "\n"
@@ -50,7 +50,7 @@ def test_chat_keeps_a_conversation_until_its_input_ends(run: Run, address: str) 
 def test_models_lists_them_and_as_json_every_parameter(run: Run, address: str) -> None:
     assert "sim" in run("models", "-s", address).out
     (model,) = run("models", "--json", "-s", address).value
-    names = {parameter["name"] for parameter in model["capabilities"]["parameters"]}
+    names = {parameter["field"] for parameter in model["capabilities"]["parameters"]}
     assert {"text", "chat", "sampling.temperature", "structured_output.choice"} <= names
 
 
@@ -99,7 +99,7 @@ def test_a_model_is_unloaded_and_loaded_again(run: Run, address: str) -> None:
         (["generate", "a", "--regex", "a+"], ["structured_output.regex"]),
         (["generate", "a", "--regex", "a", "--choice", "b"], ["--regex", "--choice"]),
         (["generate", "a", "--grammar", "@missing.gbnf"], ["missing.gbnf", "--grammar"]),
-        (["generate", "", "--token-ids"], ["token_ids"]),
+        (["generate", "", "--token-ids"], ["--token-ids", "found none"]),
         (["generate", "x y", "--token-ids"], ["--token-ids"]),
         (["load", "nothing"], ["'nothing'", "sim"]),
     ],

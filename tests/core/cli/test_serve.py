@@ -19,10 +19,6 @@ SERVING = r"serving '\S+' at (\S+):"
 pytestmark = pytest.mark.timeout(180)
 
 
-def address_of(line: str) -> str:
-    return line.rstrip(":")
-
-
 def test_a_drain_lets_a_stream_finish_and_exits_well(tmp_path: Path) -> None:
     with serving(*SIMULATOR, "-o", "inter_token_seconds=0.02", "-o", "end_probability=0.0", cwd=tmp_path) as served:
         with Client(served.wait_for(SERVING)[1]) as client:
@@ -32,7 +28,7 @@ def test_a_drain_lets_a_stream_finish_and_exits_well(tmp_path: Path) -> None:
             assert len(list(stream)) > 0
             assert stream.finished is not None
             assert stream.finished.usage.completion_tokens == 40
-        assert served.end() == 0
+        assert served.exit_code() == 0
     assert any(line.startswith("draining") for line in served.lines)
 
 
@@ -49,14 +45,14 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 0.8, 1.2, 2.0])
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8, 1.2, 2.0])
 def test_ctrl_c_at_any_moment_of_the_start_leaves_no_process(tmp_path: Path, seconds: float) -> None:
     with serving(*LLAMA, cwd=tmp_path) as served:
         time.sleep(seconds)
         code = served.end(signal.SIGINT)
         assert served.leftovers() == []
     assert code in (0, 130, -signal.SIGINT), served.lines
-    assert "Traceback" not in "\n".join(served.lines) or seconds < 0.5
+    assert not any("Traceback" in line for line in served.lines)
 
 
 def test_ctrl_c_while_a_real_model_decodes_leaves_no_process(tmp_path: Path) -> None:
@@ -64,7 +60,10 @@ def test_ctrl_c_while_a_real_model_decodes_leaves_no_process(tmp_path: Path) -> 
         with Client(served.wait_for(SERVING)[1]) as client:
             stream = client.generate("Once", max_tokens=2000, ignore_eos=True)
             next(iter(stream))
-            assert served.end(signal.SIGINT, signal.SIGINT) == 130
+            served.note_children()
+            served.process.send_signal(signal.SIGINT)
+            served.wait_for("draining")
+            assert served.end(signal.SIGINT) == 130
         assert len(served.tree) > 1
         assert served.leftovers() == []
 
@@ -120,7 +119,7 @@ def write_broken_files(folder: Path) -> None:
         (["--backend", "simulator", "-o", "jiter=1"], ["jiter", "jitter"]),
         (["--backend", "simulator", "-o", "jitter"], ["'jitter'", "KEY=VALUE"]),
         (["--backend", "simulator", "-o", "jitter=-1"], ["jitter", "-1"]),
-        (["--backend", "simulator", "--host", "0.0.0.0"], ["0.0.0.0", "TLS"]),
+        (["--backend", "simulator", "--host", "0.0.0.0"], ["0.0.0.0", "server.tls"]),
         (["--config", "missing.toml"], ["missing.toml"]),
         (["--config", "unknown.toml"], ["prot", "port"]),
         (["--config", "no.toml"], ["no.toml"]),

@@ -1,0 +1,5 @@
+"""`python -m bellhousing`."""
+
+from bellhousing.cli import main
+
+main()
