@@ -14,6 +14,12 @@ SECTIONS = {
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
 }
+NOTES = {
+    "Over llama.cpp called directly": """
+A client's first token crosses gRPC twice, and a Python gRPC server alone takes nearly the whole bound here; the rest is
+the server's admission and the way to the engine's own process and back, the price of surviving its crashes.
+"""
+}
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
@@ -36,7 +42,7 @@ def main() -> int:
             continue
         found = asyncio.run(measure())
         figures += found
-        parts.append(f"## {title}\n\n{table(found)}\n")
+        parts.append(f"## {title}\n\n{table(found)}\n{NOTES.get(title, '')}")
         print(parts[-1], flush=True)
     if arguments.write:
         DOCUMENT.write_text("\n".join(parts))

@@ -127,17 +127,18 @@ class EngineProcess(asyncio.SubprocessProtocol):
         if self._transport:
             self._transport.close()
 
-    def obituary(self) -> str:
-        """Return how the process ended, with its last lines of output."""
+    def ending(self) -> str:
+        """Return how the process ended."""
         code = self.returncode
         if code is None:
-            how = "its process closed the connection and did not exit"
-        elif code < 0:
-            how = f"its process was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"its process exited with code {code}"
-        last = [line[:TOLD_LINE_LIMIT] for line in list(self._lines)[-TOLD_LINES:]]
-        return f"{how}; its last output: {' | '.join(last)}" if last else how
+            return "its process closed the connection and did not exit"
+        if code < 0:
+            return f"its process was killed by {signal.Signals(-code).name}"
+        return f"its process exited with code {code}"
+
+    def last_output(self) -> str:
+        """Return its last lines of output in one; empty if it wrote none. Not for clients: it may quote a prompt."""
+        return " | ".join(line[:TOLD_LINE_LIMIT] for line in list(self._lines)[-TOLD_LINES:])
 
     def _keep(self, line: bytes) -> None:
         text = line[:LINE_LIMIT].decode(errors="replace").rstrip()

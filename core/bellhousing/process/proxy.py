@@ -32,7 +32,8 @@ class ProcessBackend(Backend):
     """`backend_class` in a supervised process. The same promises as `Backend`; start it once.
 
     When the process ends by itself, each open stream and call ends with `EngineUnavailable` (reason ENGINE_DIED), and
-    `died` returns how it ended, with its last lines of output.
+    `died` returns how it ended. Its last lines of output go to the log, and into the error only while it loads: later
+    they may quote a client's prompt.
     """
 
     name = "process"
@@ -44,6 +45,7 @@ class ProcessBackend(Backend):
         self._connection: Connection | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._numbers = itertools.count(1)
+        self._has_started = False
         self._is_stopping = False
         self._stopping = asyncio.Lock()
         self._burial: asyncio.Task[None] | None = None
@@ -65,12 +67,14 @@ class ProcessBackend(Backend):
         try:
             connection = await self._spawn()
             with self._exchange(connection, frames.Start, path, spec, options) as replies:
-                return cast("ModelInfo", await _result("start", replies, progress))
+                info = cast("ModelInfo", await _result("start", replies, progress))
         except BaseException as error:
             if self._engine and isinstance(error, asyncio.CancelledError):
                 self._engine.kill()  # it may be deep in native code, and has nothing to lose yet
             await self.stop()
             raise
+        self._has_started = True
+        return info
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Yield what the backend yields. Closing it closes the backend's generator."""
@@ -201,9 +205,18 @@ class ProcessBackend(Backend):
         if not await engine.has_exited(TERM_SECONDS):
             engine.kill()
             await engine.has_exited(TERM_SECONDS)
-        self._report_death(engine.obituary())
+        self._report_death(self._obituary(engine))
         self._end_exchanges(self._gone())
         engine.close()
+
+    def _obituary(self, engine: EngineProcess) -> str:
+        ending, output = engine.ending(), engine.last_output()
+        if not output:
+            return ending
+        if not self._has_started:
+            return f"{ending}; its last output: {output}"
+        logger.error("the engine of model %r wrote before it ended: %s", self.spec.name, output)
+        return ending
 
     def _report_death(self, reason: str) -> None:
         if not self._is_stopping and not self._dead.is_set():

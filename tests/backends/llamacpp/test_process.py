@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import psutil
 import pytest
 
 from bellhousing.errors import BellhousingError, ConfigurationError, EngineUnavailable
-from bellhousing.events import Delta
 from bellhousing.process import ProcessBackend
 from bellhousing.settings import EngineSettings, ModelSpec
+from bellhousing.testing import serving
 from bellhousing_llamacpp import LlamaCppBackend, LlamaCppOptions
 from tests.backends.llamacpp.conftest import output_of, request
 
@@ -41,26 +42,32 @@ async def test_it_generates_and_stops_without_leaving_anything(model_path: Path)
     assert not psutil.pid_exists(pid)
 
 
-async def test_killing_it_ends_every_stream_within_a_second(model_path: Path) -> None:
-    async with process(model_path, batching={"max_sequences": 8}) as backend:
-        await backend.start(lambda _: None)
+async def test_killing_it_ends_eight_streams_flips_health_and_the_next_request_works(model_path: Path) -> None:
+    model = {"model": str(model_path), "batching": {"max_sequences": 8}, "restart": {"first_seconds": 0.05}}
+    async with serving("llamacpp", model=model, options={"context_per_sequence": 1024}) as served:
         first = [asyncio.Event() for _ in range(8)]
 
-        async def consume(number: int) -> None:
-            wanted = request("Once upon a time", max_tokens=None, ignore_eos=True)
-            async with aclosing(backend.generate(wanted)) as events:
-                async for event in events:
-                    if isinstance(event, Delta):
-                        first[number].set()
+        async def ended(number: int) -> tuple[float, EngineUnavailable]:
+            try:
+                async for _ in served.client.generate("Once upon a time", max_tokens=1000, ignore_eos=True):
+                    first[number].set()
+            except EngineUnavailable as error:
+                return time.monotonic(), error
+            raise AssertionError("the stream ended as if nothing had happened")
 
-        streams = [asyncio.create_task(consume(number)) for number in range(8)]
+        streams = [asyncio.create_task(ended(number)) for number in range(8)]
         await asyncio.gather(*(event.wait() for event in first))
-        assert backend.pid
-        os.kill(backend.pid, signal.SIGKILL)
-        async with asyncio.timeout(1):
-            ended = await asyncio.gather(*streams, return_exceptions=True)
-        assert all(isinstance(error, EngineUnavailable) for error in ended)
-        assert await backend.died()
+        assert isinstance(served.model.backend, ProcessBackend)
+        assert served.model.backend.pid
+        killed = time.monotonic()
+        os.kill(served.model.backend.pid, signal.SIGKILL)
+        ends = await asyncio.gather(*streams)
+        assert max(at for at, _ in ends) - killed < 1
+        assert {error.reason for _, error in ends} == {"ENGINE_DIED"}
+        assert not await served.client.is_serving()
+        await served.client.wait_serving(timeout=30)
+        whole = await served.client.complete("The capital of France is", max_tokens=2, temperature=0)
+        assert whole.outputs[0].text == " Paris."
 
 
 @pytest.fixture

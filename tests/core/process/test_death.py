@@ -55,12 +55,12 @@ async def test_killing_the_process_ends_every_stream_and_call_within_a_second(st
     assert wait_until_gone(grandchild)
 
 
-async def test_a_crash_tells_how_the_process_ended_and_its_last_output(started: Start) -> None:
+async def test_a_crash_tells_clients_how_the_process_ended_and_the_log_what_it_wrote(
+    started: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     error = await failure(await started(), "@exit 3")
-    assert error.message == (
-        "the engine of model 'echo-1' died: its process exited with code 3; its last output:"
-        " the engine is loading | last words"
-    )
+    assert error.message == "the engine of model 'echo-1' died: its process exited with code 3"
+    assert caplog.messages == ["the engine of model 'echo-1' wrote before it ended: the engine is loading | last words"]
     assert "was killed by SIGSEGV" in (await failure(await started(), "@segfault")).message
 
 
