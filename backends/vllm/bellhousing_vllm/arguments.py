@@ -1,0 +1,76 @@
+"""What is really handed to vLLM: its engine arguments and environment variables, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+from bellhousing.settings import EngineSettings
+from bellhousing_vllm.options import VllmOptions
+
+GIB = 1 << 30
+CPU_KV_CACHE_GIB = 1.0
+LEAST_CPU_LORAS = 64
+
+
+def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> dict[str, Any]:
+    """Return the keyword arguments of `AsyncEngineArgs`. What is unset is left to vLLM."""
+    batching, parallelism = settings.batching, settings.parallelism
+    arguments: dict[str, Any] = {
+        "model": str(path),
+        "tokenizer": str(path),
+        "load_format": "safetensors",
+        "trust_remote_code": False,
+        "dtype": options.dtype,
+        "quantization": options.quantization,
+        "kv_cache_dtype": options.kv_cache_dtype,
+        "max_model_len": options.context_length,
+        "max_num_seqs": batching.max_sequences,
+        "max_num_batched_tokens": batching.max_batched_tokens,
+        "tensor_parallel_size": parallelism.tensor,
+        "pipeline_parallel_size": parallelism.pipeline,
+        "data_parallel_size": parallelism.data,
+        "distributed_executor_backend": None if options.executor == "auto" else options.executor,
+        "enable_prefix_caching": options.prefix_cache,
+        "enforce_eager": options.eager,
+        "max_logprobs": options.max_logprobs,
+        "logprobs_mode": "raw_logprobs",
+        "scheduling_policy": "priority",
+        "speculative_config": options.speculative,
+        "enable_log_requests": False,
+        "use_tqdm_on_load": False,
+        **_adapters(options),
+    }
+    if not on_cpu:
+        arguments |= _gpu(options)
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def environment(options: VllmOptions, *, on_cpu: bool) -> dict[str, str]:
+    """Return the environment of the engine's process: no reports home, no hub, and the CPU's settings."""
+    chosen = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if on_cpu:
+        chosen["VLLM_CPU_KVCACHE_SPACE"] = f"{options.kv_cache_gib or CPU_KV_CACHE_GIB:g}"
+        chosen["VLLM_CPU_OMP_THREADS_BIND"] = options.cpu_threads_bind
+    return chosen
+
+
+def _adapters(options: VllmOptions) -> dict[str, Any]:
+    lora = options.lora
+    if not lora.max_loras:
+        return {}
+    return {
+        "enable_lora": True,
+        "max_loras": lora.max_loras,
+        "max_cpu_loras": lora.max_cpu_loras or max(lora.max_loras, LEAST_CPU_LORAS),
+        "max_lora_rank": lora.max_rank,
+        "fully_sharded_loras": lora.fully_sharded,
+    }
+
+
+def _gpu(options: VllmOptions) -> dict[str, Any]:
+    return {
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "kv_cache_memory_bytes": int(options.kv_cache_gib * GIB) if options.kv_cache_gib else None,
+        "kv_offloading_size": options.kv_offload_gib,
+        "cpu_offload_gb": options.weights_offload_gib,
+        "enable_sleep_mode": options.sleep_mode,
+    }

@@ -1,0 +1,189 @@
+"""vLLM as a backend, in a process of its own."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar, Literal
+
+from bellhousing.backend import AdapterFiles, Backend, EngineLoad, ModelInfo, TokenPiece
+from bellhousing.errors import (
+    BellhousingError,
+    ContextOverflow,
+    EngineUnavailable,
+    InvalidRequest,
+    NotFound,
+    Violation,
+)
+from bellhousing.events import Event, Progress
+from bellhousing.requests import Chat, GenerationRequest, Sampling
+from bellhousing_vllm.adapters import check_adapter
+from bellhousing_vllm.arguments import environment
+from bellhousing_vllm.description import described
+from bellhousing_vllm.engine import Engine, count_gpus
+from bellhousing_vllm.errors import NAME, dead, error_of
+from bellhousing_vllm.model_files import check_parallelism, read_model
+from bellhousing_vllm.options import VllmOptions
+from bellhousing_vllm.output import Translation
+from bellhousing_vllm.prompts import token_ids
+from bellhousing_vllm.vocabulary import Vocabulary
+
+PULSE_SECONDS = 0.1
+
+
+class VllmBackend(Backend):
+    """Serves a Hugging Face directory with vLLM's `AsyncLLM`."""
+
+    name: ClassVar[str] = NAME
+    Options = VllmOptions
+    isolation: ClassVar[Literal["inline", "process"]] = "process"
+
+    _engine: Engine | None = None
+
+    async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
+        """Check the files, load them, and compute one token. Raises `ConfigurationError` or `EngineUnavailable`."""
+        self._model = await asyncio.to_thread(read_model, self.spec.path)
+        os.environ.update(environment(self.options, on_cpu=False))
+        gpus = await asyncio.to_thread(count_gpus)
+        on_cpu = gpus is None
+        check_parallelism(self._model, self.spec.settings.parallelism, gpus)
+        digest = await asyncio.to_thread(self._model.digest, progress)
+        tokenizer_digest = await asyncio.to_thread(self._model.tokenizer_digest, progress)
+        progress(Progress("loading"))
+        engine = self._engine = self._opened(on_cpu=on_cpu)
+        tokenizer, config = engine.tokenizer, engine.config
+        self._context_length = int(config.model_config.max_model_len)
+        self._vocabulary_size = int(config.model_config.get_vocab_size())
+        self._vocabulary = Vocabulary(tokenizer)
+        self._eos = _end_tokens(tokenizer, config)
+        self._adapters: dict[str, Any] = {}
+        self._numbers = 0
+        info = described(
+            config,
+            self.options,
+            vocabulary_size=self._vocabulary_size,
+            has_template=bool(tokenizer.chat_template),
+            eos=self._eos,
+            digests=(digest, tokenizer_digest),
+            devices=("CPU",) if on_cpu else tuple(f"GPU {n}" for n in range(gpus or 0)),
+        )
+        progress(Progress("warming up"))
+        await self._warm_up()
+        return info
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Stream a completion. Closing it aborts the request in vLLM."""
+        engine = self._running()
+        if request.structured_output and request.sampling.ignore_eos:
+            # A grammar that is done allows nothing but the end.
+            raise InvalidRequest([Violation("sampling.ignore_eos", "must not be true together with structured_output")])
+        adapter = self._adapter(request.adapter)
+        ids = await token_ids(engine.tokenizer, request.prompt, self._vocabulary_size)
+        if not ids:
+            raise InvalidRequest([Violation("text", "must have at least one token, found none")])
+        room = self._context_length - len(ids)
+        if room < 1:
+            raise ContextOverflow(len(ids), self._context_length, backend=NAME)
+        translation = Translation(request, self._vocabulary, self._eos, room)
+        try:
+            async with aclosing(engine.outputs(request, ids, room, adapter)) as outputs:  # type: ignore[type-var]
+                async for output in outputs:
+                    for event in translation.events(output):
+                        yield event
+                    if translation.has_ended:
+                        return
+        except (BellhousingError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise error_of(error, request) from error
+
+    async def stop(self) -> None:
+        """End vLLM's processes."""
+        engine, self._engine = self._engine, None
+        if engine:
+            await asyncio.to_thread(engine.close)
+
+    async def died(self) -> str:
+        """Return when vLLM has found its engine dead."""
+        while not (self._engine and self._engine.is_dead):  # noqa: ASYNC110 - vLLM tells by a property only
+            await asyncio.sleep(PULSE_SECONDS)
+        return "vLLM's engine process ended by itself"
+
+    async def load(self) -> EngineLoad:
+        """Return what the scheduler told after its last step."""
+        return self._running().statistics.load()
+
+    async def tokenize(self, prompt: str | Chat, *, add_special: bool) -> Sequence[TokenPiece]:
+        """Return the tokens that `generate` would use."""
+        ids = await token_ids(self._running().tokenizer, prompt, self._vocabulary_size, add_special=add_special)
+        return [TokenPiece(i, self._vocabulary.piece(i)) for i in ids]
+
+    async def detokenize(self, ids: Sequence[int]) -> bytes:
+        """Return the bytes of the ids; special tokens as they are written."""
+        outside = next((i for i in ids if not 0 <= i < self._vocabulary_size), None)
+        if outside is not None:
+            found = f"must be token ids below {self._vocabulary_size}, found {outside}"
+            raise InvalidRequest([Violation("token_ids", found)])
+        return self._vocabulary.decode(ids)
+
+    async def load_adapter(self, adapter: AdapterFiles) -> None:
+        """Check the adapter's files against the model, then load it under a number of its own."""
+        await asyncio.to_thread(check_adapter, adapter, self._model, self.options.lora.max_rank)
+        self._numbers += 1
+        try:
+            self._adapters[adapter.name] = await self._running().add_adapter(adapter.name, self._numbers, adapter.path)
+        except BellhousingError:
+            raise
+        except Exception as error:
+            raise EngineUnavailable(f"vLLM cannot load adapter {adapter.name!r}: {error}", backend=NAME) from error
+
+    async def unload_adapter(self, name: str) -> None:
+        """Take an adapter out of vLLM."""
+        adapter = self._adapters.pop(name, None)
+        if adapter is None:
+            raise NotFound("adapter", name, self._adapters)
+        await self._running().remove_adapter(adapter.lora_int_id)
+
+    async def sleep(self, level: int) -> None:
+        """See `Backend.sleep`."""
+        await self._running().sleep(level)
+
+    async def wake(self) -> None:
+        """See `Backend.wake`."""
+        await self._running().wake()
+
+    def _opened(self, *, on_cpu: bool) -> Engine:
+        """Return the loaded engine. It blocks the loop: vLLM starts its own tasks on the loop that opens it."""
+        return Engine.open(self._model.path, self.spec.settings, self.options, on_cpu=on_cpu)
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("the backend was not started")
+        if self._engine.is_dead:
+            raise dead("it does not run")
+        return self._engine
+
+    def _adapter(self, name: str) -> Any:
+        if name and name not in self._adapters:
+            raise NotFound("adapter", name, self._adapters)
+        return self._adapters.get(name)
+
+    async def _warm_up(self) -> None:
+        """Compute a few tokens: the first batch compiles kernels, which no client should wait for."""
+        first = (min(self._vocabulary_size - 1, 1),)
+        wanted = GenerationRequest("warm-up", first, Sampling(max_tokens=2, temperature=0.0, ignore_eos=True))
+        with contextlib.suppress(InvalidRequest):
+            async with aclosing(self.generate(wanted)) as events:  # type: ignore[type-var]
+                async for _ in events:
+                    pass
+
+
+def _end_tokens(tokenizer: Any, config: Any) -> frozenset[int]:
+    """Return the ids that end a sequence: the tokenizer's and those of generation_config.json."""
+    found: set[int] = set()
+    if tokenizer.eos_token_id is not None:
+        found.add(int(tokenizer.eos_token_id))
+    declared = config.model_config.try_get_generation_config().get("eos_token_id")
+    found.update([declared] if isinstance(declared, int) else declared or ())
+    return frozenset(found)

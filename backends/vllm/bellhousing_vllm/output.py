@@ -1,0 +1,100 @@
+"""From vLLM's outputs to events. The end token is left out of text, ids and log probabilities."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bellhousing.errors import EngineFault
+from bellhousing.events import (
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    SequenceEnd,
+    Started,
+    TokenLogprob,
+    TopLogprob,
+)
+from bellhousing.requests import GenerationRequest
+from bellhousing_vllm.vocabulary import Vocabulary
+
+NAME = "vllm"
+
+
+class Translation:
+    """The outputs of one request. `room` is the number of tokens that fit behind the prompt."""
+
+    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary, eos: frozenset[int], room: int) -> None:
+        self._request = request
+        self._vocabulary = vocabulary
+        self._eos = frozenset[int]() if request.sampling.ignore_eos else eos
+        self._room = room
+        self._sequences = request.sampling.n or 1
+        self._ends: dict[int, SequenceEnd] = {}
+        self._prompt_logprobs: tuple[TokenLogprob, ...] = ()
+        self._has_started = False
+
+    def events(self, output: Any) -> Iterator[Event]:
+        """Yield the events of one `RequestOutput`. Raises `EngineFault` for an end that is none."""
+        if not self._has_started:
+            self._has_started = True
+            yield Started(len(output.prompt_token_ids), output.num_cached_tokens)
+        if output.prompt_logprobs:
+            self._prompt_logprobs = self._of_prompt(output)
+        for completion in output.outputs:
+            if completion.index in self._ends:
+                continue
+            delta = self._delta(completion)
+            if delta:
+                yield delta
+            if completion.finish_reason is not None:
+                self._ends[completion.index] = SequenceEnd(self._reason(completion), completion.index)
+        if len(self._ends) == self._sequences:
+            ends = tuple(self._ends[index] for index in sorted(self._ends))
+            yield Finished(ends, len(output.prompt_token_ids), output.num_cached_tokens)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every sequence has ended."""
+        return len(self._ends) == self._sequences
+
+    def _delta(self, completion: Any) -> Delta | None:
+        ids, entries = tuple(completion.token_ids), completion.logprobs or ()
+        if completion.finish_reason == "stop" and ids and ids[-1] in self._eos - set(self._request.stopping.token_ids):
+            ids = ids[:-1]
+        prompt, self._prompt_logprobs = self._prompt_logprobs, ()
+        if not (ids or completion.text or prompt):
+            return None
+        logprobs = tuple(self._entry(i, at) for i, at in zip(ids, entries, strict=False))
+        return Delta(completion.text, ids, len(ids), logprobs, completion.index, prompt)
+
+    def _entry(self, token: int, at: dict[int, Any]) -> TokenLogprob:
+        own = at[token]
+        return self._logprob(token, own, self._top(at, self._request.logprobs or 0))
+
+    def _of_prompt(self, output: Any) -> tuple[TokenLogprob, ...]:
+        wanted = self._request.prompt_logprobs or 0
+        return tuple(
+            self._logprob(token, at[token], self._top(at, wanted))
+            for token, at in zip(output.prompt_token_ids, output.prompt_logprobs, strict=True)
+            if at is not None  # nothing predicts the first token
+        )
+
+    def _logprob(self, token: int, own: Any, top: tuple[TopLogprob, ...]) -> TokenLogprob:
+        return TokenLogprob(self._vocabulary.piece(token), own.logprob, token, own.rank, top)
+
+    def _top(self, at: dict[int, Any], count: int) -> tuple[TopLogprob, ...]:
+        best = sorted(at.items(), key=lambda item: item[1].rank)[:count]
+        return tuple(TopLogprob(self._vocabulary.piece(i), entry.logprob, i) for i, entry in best)
+
+    def _reason(self, completion: Any) -> FinishReason:
+        match completion.finish_reason:
+            case "stop":
+                is_end = completion.stop_reason is None or completion.stop_reason in self._eos
+                return "eos" if is_end else "unspecified_stop"
+            case "length":
+                wanted = self._request.sampling.max_tokens
+                return "max_tokens" if wanted is not None and wanted <= self._room else "context_length"
+            case "repetition":
+                return "repetition"
+            case other:
+                raise EngineFault(f"vLLM ended a sequence with {other!r}", backend=NAME, engine_code=str(other))
