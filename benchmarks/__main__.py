@@ -15,7 +15,7 @@ SECTIONS = {
     "Over llama.cpp called directly": engine.measure,
 }
 NOTES = {
-    "Over llama.cpp called directly": """
+    engine.measure: """
 A client's first token crosses gRPC twice, and a Python gRPC server alone takes nearly the whole bound here; the rest is
 the server's admission and the way to the engine's own process and back, the price of surviving its crashes.
 """
@@ -42,7 +42,7 @@ def main() -> int:
             continue
         found = asyncio.run(measure())
         figures += found
-        parts.append(f"## {title}\n\n{table(found)}\n{NOTES.get(title, '')}")
+        parts.append(f"## {title}\n\n{table(found)}\n{NOTES.get(measure, '')}")
         print(parts[-1], flush=True)
     if arguments.write:
         DOCUMENT.write_text("\n".join(parts))

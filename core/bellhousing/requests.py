@@ -17,6 +17,11 @@ class ChatMessage:
     content: str
     name: str = ""
 
+    def for_template(self) -> dict[str, str]:
+        """Return the message as a chat template takes it, without a name where it has none."""
+        message = {"role": self.role, "content": self.content}
+        return {**message, "name": self.name} if self.name else message
+
 
 @dataclass(frozen=True, slots=True)
 class Chat:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -208,6 +208,17 @@ def sha256_of(path: Path, progress: Report) -> str:
     if _identity(path) == key:  # otherwise it was written to meanwhile
         _write_cache(cache, {**_read_cache(cache), key: found})
     return found
+
+
+def sha256_of_files(files: Sequence[Path], progress: Report) -> str:
+    """Return one digest for files in order: the file's own, or of several the digest of their digests.
+
+    Raises `OSError` when one cannot be read.
+    """
+    digests = [sha256_of(file, progress) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
 
 
 def _identity(path: Path) -> str:

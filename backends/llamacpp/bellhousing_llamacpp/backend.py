@@ -9,7 +9,7 @@ from bellhousing.backend import Backend, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import BellhousingError, InvalidRequest, Violation
 from bellhousing.events import Event, Finished, Progress
 from bellhousing.requests import Chat, GenerationRequest, Prompt
-from bellhousing.sources import sha256_of
+from bellhousing.sources import sha256_of_files
 from bellhousing_llamacpp.completion import Stream, constrained, request_body
 from bellhousing_llamacpp.description import described
 from bellhousing_llamacpp.errors import NAME, error_of, template_error
@@ -40,7 +40,7 @@ class LlamaCppBackend(Backend):
         files = model_files(self.spec.path)
         header = await asyncio.to_thread(read_header, files[0])
         shape, devices = shape_of(self.spec.settings, self.options, header)
-        digests = [await asyncio.to_thread(sha256_of, file, progress) for file in files]
+        digest = await asyncio.to_thread(sha256_of_files, files, progress)
         progress(Progress("loading"))
         server = self._server = Server(files[0], shape, self.options)
         await server.open()
@@ -57,7 +57,7 @@ class LlamaCppBackend(Backend):
             header,
             shape,
             context_length=self._context_length,
-            digests=digests,
+            model_digest=digest,
             devices=devices,
             can_constrain=self._canary is not None,
         )
@@ -154,10 +154,7 @@ class LlamaCppBackend(Backend):
             return list(prompt)
         if not self._has_template:
             raise InvalidRequest([Violation("chat", "the model has no chat template; expected text or token_ids")])
-        messages = [
-            {"role": message.role, "content": message.content, **({"name": message.name} if message.name else {})}
-            for message in prompt.messages
-        ]
+        messages = [message.for_template() for message in prompt.messages]
         body = {
             "messages": messages,
             "add_generation_prompt": prompt.add_generation_prompt,

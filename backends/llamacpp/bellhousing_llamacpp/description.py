@@ -1,7 +1,5 @@
 """What the backend says of itself once it runs: capabilities, defaults, and what became of the settings."""
 
-import hashlib
-from collections.abc import Sequence
 from importlib.metadata import version
 
 from bellhousing.backend import ModelInfo
@@ -38,7 +36,7 @@ def described(
     shape: Shape,
     *,
     context_length: int,
-    digests: Sequence[str],
+    model_digest: str,
     devices: tuple[str, ...],
     can_constrain: bool,
 ) -> ModelInfo:
@@ -56,7 +54,7 @@ def described(
         capabilities=_capabilities(header, options, can_constrain=can_constrain),
         defaults=DEFAULTS,
         vocabulary_size=header.vocabulary_size,
-        model_digest=_digest_of_parts(digests),
+        model_digest=model_digest,
         tokenizer_digest=header.tokenizer_digest,
         precision=header.precision,
         eos_token_ids=header.eos_token_ids,
@@ -88,13 +86,6 @@ def _capabilities(header: Header, options: LlamaCppOptions, *, can_constrain: bo
         grammar_syntax="gbnf" if can_constrain else "",
         prefix_cache=options.prefix_cache,
     )
-
-
-def _digest_of_parts(digests: Sequence[str]) -> str:
-    """Return a model's digest: its file's, or of a model in several files the digest of their digests, in order."""
-    if len(digests) == 1:
-        return digests[0]
-    return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
 
 
 def _reasons(asked: Batching, effective: Batching) -> dict[str, str]:

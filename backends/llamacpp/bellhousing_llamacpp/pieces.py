@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from bellhousing.pieces import byte_level
+
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6
 """Token types of GGUF whose text is not encoded like that of normal tokens."""
 
@@ -18,21 +20,8 @@ def decoded_pieces(model: str, tokens: Sequence[str], types: object) -> tuple[by
     )
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """Return GPT-2's alphabet: a printable character for each byte (Radford et al., 2019)."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    rest = [value for value in range(256) if value not in printable]
-    return {chr(v): v for v in printable} | {chr(256 + place): value for place, value in enumerate(rest)}
-
-
-_ALPHABET = _byte_alphabet()
-
-
 def _byte_level(text: str, _kind: int) -> bytes:
-    try:
-        return bytes([_ALPHABET[character] for character in text])
-    except KeyError:
-        return text.encode()
+    return byte_level(text)
 
 
 def _sentence_piece(text: str, kind: int) -> bytes:

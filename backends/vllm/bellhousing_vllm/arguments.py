@@ -9,6 +9,8 @@ from bellhousing_vllm.options import VllmOptions
 GIB = 1 << 30
 CPU_KV_CACHE_GIB = 1.0
 LEAST_CPU_LORAS = 64
+OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+"""Environment variables set before vLLM is imported: no reports home, no hub."""
 
 
 def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> dict[str, Any]:
@@ -44,13 +46,12 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def environment(options: VllmOptions, *, on_cpu: bool) -> dict[str, str]:
-    """Return the environment of the engine's process: no reports home, no hub, and the CPU's settings."""
-    chosen = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    if on_cpu:
-        chosen["VLLM_CPU_KVCACHE_SPACE"] = f"{options.kv_cache_gib or CPU_KV_CACHE_GIB:g}"
-        chosen["VLLM_CPU_OMP_THREADS_BIND"] = options.cpu_threads_bind
-    return chosen
+def cpu_environment(options: VllmOptions) -> dict[str, str]:
+    """Return the environment variables that stand for arguments where vLLM computes on the CPU."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": f"{options.kv_cache_gib or CPU_KV_CACHE_GIB:g}",
+        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_threads_bind,
+    }
 
 
 def _adapters(options: VllmOptions) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """vLLM as a backend, in a process of its own."""
 
 import asyncio
-import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
@@ -19,14 +17,13 @@ from bellhousing.errors import (
 from bellhousing.events import Event, Progress
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing_vllm.adapters import check_adapter
-from bellhousing_vllm.arguments import environment
 from bellhousing_vllm.description import described
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
 from bellhousing_vllm.model_files import check_parallelism, read_model
 from bellhousing_vllm.options import VllmOptions
 from bellhousing_vllm.output import Translation
-from bellhousing_vllm.prompts import token_ids
+from bellhousing_vllm.prompts import check_ids, token_ids
 from bellhousing_vllm.vocabulary import Vocabulary
 
 PULSE_SECONDS = 0.1
@@ -44,14 +41,14 @@ class VllmBackend(Backend):
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Check the files, load them, and compute one token. Raises `ConfigurationError` or `EngineUnavailable`."""
         self._model = await asyncio.to_thread(read_model, self.spec.path)
-        os.environ.update(environment(self.options, on_cpu=False))
         gpus = await asyncio.to_thread(count_gpus)
         on_cpu = gpus is None
         check_parallelism(self._model, self.spec.settings.parallelism, gpus)
         digest = await asyncio.to_thread(self._model.digest, progress)
         tokenizer_digest = await asyncio.to_thread(self._model.tokenizer_digest, progress)
         progress(Progress("loading"))
-        engine = self._engine = self._opened(on_cpu=on_cpu)
+        # It blocks the loop: vLLM starts its own tasks on the loop that opens it.
+        engine = self._engine = Engine.open(self._model.path, self.spec.settings, self.options, on_cpu=on_cpu)
         tokenizer, config = engine.tokenizer, engine.config
         self._context_length = int(config.model_config.max_model_len)
         self._vocabulary_size = int(config.model_config.get_vocab_size())
@@ -121,15 +118,13 @@ class VllmBackend(Backend):
 
     async def detokenize(self, ids: Sequence[int]) -> bytes:
         """Return the bytes of the ids; special tokens as they are written."""
-        outside = next((i for i in ids if not 0 <= i < self._vocabulary_size), None)
-        if outside is not None:
-            found = f"must be token ids below {self._vocabulary_size}, found {outside}"
-            raise InvalidRequest([Violation("token_ids", found)])
+        check_ids(ids, self._vocabulary_size)
         return self._vocabulary.decode(ids)
 
     async def load_adapter(self, adapter: AdapterFiles) -> None:
         """Check the adapter's files against the model, then load it under a number of its own."""
-        await asyncio.to_thread(check_adapter, adapter, self._model, self.options.lora.max_rank)
+        base = await asyncio.to_thread(lambda: self._model.shapes)  # read once, for the first adapter
+        await asyncio.to_thread(check_adapter, adapter, base, self.options.lora.max_rank)
         self._numbers += 1
         try:
             self._adapters[adapter.name] = await self._running().add_adapter(adapter.name, self._numbers, adapter.path)
@@ -153,10 +148,6 @@ class VllmBackend(Backend):
         """See `Backend.wake`."""
         await self._running().wake()
 
-    def _opened(self, *, on_cpu: bool) -> Engine:
-        """Return the loaded engine. It blocks the loop: vLLM starts its own tasks on the loop that opens it."""
-        return Engine.open(self._model.path, self.spec.settings, self.options, on_cpu=on_cpu)
-
     def _running(self) -> Engine:
         if self._engine is None:
             raise RuntimeError("the backend was not started")
@@ -173,10 +164,9 @@ class VllmBackend(Backend):
         """Compute a few tokens: the first batch compiles kernels, which no client should wait for."""
         first = (min(self._vocabulary_size - 1, 1),)
         wanted = GenerationRequest("warm-up", first, Sampling(max_tokens=2, temperature=0.0, ignore_eos=True))
-        with contextlib.suppress(InvalidRequest):
-            async with aclosing(self.generate(wanted)) as events:  # type: ignore[type-var]
-                async for _ in events:
-                    pass
+        async with aclosing(self.generate(wanted)) as events:  # type: ignore[type-var]
+            async for _ in events:
+                pass
 
 
 def _end_tokens(tokenizer: Any, config: Any) -> frozenset[int]:

@@ -1,5 +1,6 @@
 """What the backend says of itself once it runs: capabilities, defaults, and what became of the settings."""
 
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -27,14 +28,13 @@ PLAIN = ("max_tokens", "min_tokens", "top_p", "top_k", "min_p", "repetition_pena
 STRUCTURED = ("json_schema", "json_object", "regex", "grammar", "choice")
 
 
-def installed() -> tuple[str, str] | None:
-    """Return the distribution that brings vLLM and its version; None without one."""
+def installed() -> dict[str, str]:
+    """Return the distributions that bring vLLM with their versions: one where all is well."""
+    found = {}
     for name in DISTRIBUTIONS:
-        try:
-            return name, version(name)
-        except PackageNotFoundError:
-            continue
-    return None
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def described(
@@ -60,7 +60,7 @@ def described(
         pipeline=parallel.pipeline_parallel_size,
         data=parallel.data_parallel_size,
     )
-    name, number = installed() or ("vllm", "unknown")
+    name, number = next(iter(installed().items()), ("vllm", "unknown"))
     return ModelInfo(
         engine="vLLM",
         engine_version=f"{name} {number}",

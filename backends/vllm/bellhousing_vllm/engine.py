@@ -9,17 +9,18 @@ from typing import Any
 from bellhousing.errors import ConfigurationError
 from bellhousing.requests import GenerationRequest
 from bellhousing.settings import EngineSettings
-from bellhousing_vllm.arguments import engine_arguments, environment
+from bellhousing_vllm.arguments import OFFLINE, cpu_environment, engine_arguments
 from bellhousing_vllm.options import VllmOptions
 from bellhousing_vllm.sampling import PRIORITIES, sampling_fields, structured_fields
 from bellhousing_vllm.statistics import Statistics
 
 
 def count_gpus() -> int | None:
-    """Return the number of devices vLLM may use; None when it computes on the CPU.
+    """Import vLLM and return the number of devices it may use; None when it computes on the CPU.
 
     Raises `ConfigurationError` when vLLM is not installed or cannot be imported.
     """
+    os.environ.update(OFFLINE)
     try:
         from vllm.platforms import current_platform
     except (ImportError, OSError) as error:
@@ -43,7 +44,8 @@ class Engine:
     @classmethod
     def open(cls, path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> "Engine":
         """Load the model; blocks until it can generate. Raises `ConfigurationError` for arguments vLLM refuses."""
-        os.environ.update(environment(options, on_cpu=on_cpu))
+        if on_cpu:
+            os.environ.update(cpu_environment(options))
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 

@@ -1,21 +1,22 @@
 """What is read of a Hugging Face directory before vLLM sees it, so that what cannot work is refused by name."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bellhousing.errors import ConfigurationError
 from bellhousing.events import Progress
 from bellhousing.settings import Parallelism
-from bellhousing.sources import sha256_of
+from bellhousing.sources import sha256_of, sha256_of_files
+from bellhousing_vllm.weights import Shapes, read_shapes
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelFiles:
     """A directory that holds a model. `config` is its `config.json`."""
 
@@ -29,10 +30,14 @@ class ModelFiles:
         nested = self.config.get("text_config")
         return nested if isinstance(nested, dict) else self.config
 
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The shapes of all tensors. Raises `ValueError` when a file is damaged."""
+        return {name: shape for file in self.weights for name, shape in read_shapes(file).items()}
+
     def digest(self, progress: Callable[[Progress], None]) -> str:
-        """Return the digest of the weights: the file's, or of several the digest of their digests, in order."""
-        digests = [sha256_of(file, progress) for file in self.weights]
-        return digests[0] if len(digests) == 1 else f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
+        """Return the digest of the weights: those of several files in one."""
+        return sha256_of_files(self.weights, progress)
 
     def tokenizer_digest(self, progress: Callable[[Progress], None]) -> str:
         """Return the digest of the tokenizer's file."""

@@ -43,7 +43,6 @@ class VllmOptions(Strict):
     sleep_mode: bool = Field(default=False, description="Allow `sleep` and `wake`; needs a GPU.")
     speculative: dict[str, Any] | None = Field(None, description="Passed to vLLM as `speculative_config`.")
     lora: Lora = Field(Lora(), description="Adapters.")
-    start_seconds: float = Field(1800.0, gt=0, description="Longest time that loading the model may take.")
 
     @model_validator(mode="after")
     def _cpu_loras_hold_a_batch(self) -> "VllmOptions":

@@ -15,9 +15,8 @@ from bellhousing.events import (
     TopLogprob,
 )
 from bellhousing.requests import GenerationRequest
+from bellhousing_vllm.errors import NAME
 from bellhousing_vllm.vocabulary import Vocabulary
-
-NAME = "vllm"
 
 
 class Translation:
@@ -48,7 +47,7 @@ class Translation:
                 yield delta
             if completion.finish_reason is not None:
                 self._ends[completion.index] = SequenceEnd(self._reason(completion), completion.index)
-        if len(self._ends) == self._sequences:
+        if self.has_ended:
             ends = tuple(self._ends[index] for index in sorted(self._ends))
             yield Finished(ends, len(output.prompt_token_ids), output.num_cached_tokens)
 

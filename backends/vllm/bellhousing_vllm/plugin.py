@@ -1,11 +1,10 @@
 """What `bellhousing doctor` says of vLLM."""
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from bellhousing.hookspecs import DoctorFinding, hookimpl
-from bellhousing_vllm.description import DISTRIBUTIONS, installed
+from bellhousing_vllm.description import installed
 
 OLDEST = (0, 20)
 NEWEST_TRIED = (0, 32)
@@ -15,26 +14,15 @@ NEWEST_TRIED = (0, 32)
 def bellhousing_doctor() -> Iterator[DoctorFinding]:
     """Report on the distribution that brings vLLM, without importing it: that takes many seconds."""
     found = installed()
-    if found is None or find_spec("vllm") is None:
+    if not found or find_spec("vllm") is None:
         mend = "`pip install vllm` where there is a GPU; docs/backends/vllm.md tells how without one"
         yield DoctorFinding("vLLM", "wrong", "not installed in this environment", mend)
         return
-    both = [name for name in DISTRIBUTIONS if _is_installed(name)]
-    if len(both) > 1:
-        yield DoctorFinding(
-            "vLLM", "wrong", f"{' and '.join(both)}", "they overwrite each other: keep one, reinstall it"
-        )
+    if len(found) > 1:
+        yield DoctorFinding("vLLM", "wrong", " and ".join(found), "they overwrite each other: keep one, reinstall it")
         return
-    name, number = found
+    ((name, number),) = found.items()
     release = tuple(int(part) for part in number.split("+")[0].split(".")[:2] if part.isdigit())
     is_tried = OLDEST <= release <= NEWEST_TRIED
     mend = "" if is_tried else f"tried with {NEWEST_TRIED[0]}.{NEWEST_TRIED[1]}: run the conformance suite"
     yield DoctorFinding("vLLM", "ok" if is_tried else "warning", f"{name} {number}", mend)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True

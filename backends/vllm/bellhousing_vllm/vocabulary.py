@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
+
+from bellhousing.pieces import byte_level
 
 SPACE = "\u2581"
 
@@ -36,8 +37,7 @@ class Vocabulary:
         if text is None:
             return b""
         if self._decoding == "byte_level":
-            table = _byte_of_character()
-            return bytes(table[c] for c in text) if all(c in table for c in text) else str(text).encode()
+            return byte_level(text)
         if self._decoding == "byte_fallback":
             is_byte = len(text) == 6 and text.startswith("<0x") and text.endswith(">")
             return bytes([int(text[3:5], 16)]) if is_byte else str(text).replace(SPACE, " ").encode()
@@ -53,14 +53,3 @@ def _decoding_of(tokenizer: Any) -> str:
     if '"ByteLevel"' in kinds:
         return "byte_level"
     return "byte_fallback" if '"ByteFallback"' in kinds else "plain"
-
-
-@cache
-def _byte_of_character() -> dict[str, int]:
-    """Return the alphabet of byte-level BPE: printable Latin-1 stands for itself, the rest for U+0100 and on.
-
-    Source: the GPT-2 tokenizer's definition, which all byte-level tokenizers share.
-    """
-    plain = [*range(ord("!"), ord("~") + 1), *range(ord("\u00a1"), ord("\u00ac") + 1), *range(ord("\u00ae"), 256)]
-    others = [byte for byte in range(256) if byte not in set(plain)]
-    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}
