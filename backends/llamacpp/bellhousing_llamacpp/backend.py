@@ -140,12 +140,7 @@ class LlamaCppBackend(Backend):
 
     def _grammar(self, request: GenerationRequest) -> str | None:
         wanted = request.structured_output
-        if wanted is None:
-            return None
-        if request.sampling.ignore_eos:
-            # A grammar that is done allows nothing but the end.
-            raise InvalidRequest([Violation("sampling.ignore_eos", "must not be true together with structured_output")])
-        return grammar_of(wanted, self.options.max_grammar_bytes)
+        return None if wanted is None else grammar_of(wanted, self.options.max_grammar_bytes)
 
     async def _rendered(self, prompt: Prompt) -> str | list[int]:
         if isinstance(prompt, str):

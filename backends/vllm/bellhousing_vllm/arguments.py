@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from bellhousing.errors import ConfigurationError
 from bellhousing.settings import EngineSettings
 from bellhousing_vllm.options import VllmOptions
 
 GIB = 1 << 30
 CPU_KV_CACHE_GIB = 1.0
 LEAST_CPU_LORAS = 64
+GPU_ONLY = ("gpu_memory_utilization", "kv_offload_gib", "weights_offload_gib", "sleep_mode")
 OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Environment variables set before vLLM is imported: no reports home, no hub."""
 
@@ -41,6 +43,9 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
         "use_tqdm_on_load": False,
         **_adapters(options),
     }
+    kv_cache_gib = options.kv_cache_gib or (CPU_KV_CACHE_GIB if on_cpu else None)
+    if kv_cache_gib:
+        arguments["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
     if not on_cpu:
         arguments |= _gpu(options)
     return {name: value for name, value in arguments.items() if value is not None}
@@ -48,10 +53,7 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
 
 def cpu_environment(options: VllmOptions) -> dict[str, str]:
     """Return the environment variables that stand for arguments where vLLM computes on the CPU."""
-    return {
-        "VLLM_CPU_KVCACHE_SPACE": f"{options.kv_cache_gib or CPU_KV_CACHE_GIB:g}",
-        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_threads_bind,
-    }
+    return {"VLLM_CPU_OMP_THREADS_BIND": options.cpu_threads_bind}
 
 
 def _adapters(options: VllmOptions) -> dict[str, Any]:
@@ -70,8 +72,17 @@ def _adapters(options: VllmOptions) -> dict[str, Any]:
 def _gpu(options: VllmOptions) -> dict[str, Any]:
     return {
         "gpu_memory_utilization": options.gpu_memory_utilization,
-        "kv_cache_memory_bytes": int(options.kv_cache_gib * GIB) if options.kv_cache_gib else None,
         "kv_offloading_size": options.kv_offload_gib,
         "cpu_offload_gb": options.weights_offload_gib,
-        "enable_sleep_mode": options.sleep_mode,
+        "enable_sleep_mode": options.sleep_mode or None,
     }
+
+
+def check_device(options: VllmOptions, *, on_cpu: bool) -> None:
+    """Refuse options that mean nothing on this machine's device. Raises `ConfigurationError` with their names."""
+    if not on_cpu:
+        return
+    wanted = [name for name in GPU_ONLY if getattr(options, name)]
+    if wanted:
+        names = ", ".join(f"options.{name}" for name in wanted)
+        raise ConfigurationError(f"{names}: expected a GPU, found vLLM built for the CPU", reason="INVALID_CONFIG")

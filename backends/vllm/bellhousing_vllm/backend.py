@@ -17,6 +17,7 @@ from bellhousing.errors import (
 from bellhousing.events import Event, Progress
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing_vllm.adapters import check_adapter
+from bellhousing_vllm.arguments import check_device
 from bellhousing_vllm.description import described
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
@@ -43,6 +44,7 @@ class VllmBackend(Backend):
         self._model = await asyncio.to_thread(read_model, self.spec.path)
         gpus = await asyncio.to_thread(count_gpus)
         on_cpu = gpus is None
+        check_device(self.options, on_cpu=on_cpu)
         check_parallelism(self._model, self.spec.settings.parallelism, gpus)
         digest = await asyncio.to_thread(self._model.digest, progress)
         tokenizer_digest = await asyncio.to_thread(self._model.tokenizer_digest, progress)
@@ -72,9 +74,6 @@ class VllmBackend(Backend):
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """Stream a completion. Closing it aborts the request in vLLM."""
         engine = self._running()
-        if request.structured_output and request.sampling.ignore_eos:
-            # A grammar that is done allows nothing but the end.
-            raise InvalidRequest([Violation("sampling.ignore_eos", "must not be true together with structured_output")])
         adapter = self._adapter(request.adapter)
         ids = await token_ids(engine.tokenizer, request.prompt, self._vocabulary_size)
         if not ids:

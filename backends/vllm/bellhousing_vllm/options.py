@@ -27,12 +27,16 @@ class VllmOptions(Strict):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="Precision of the weights.")
     quantization: str | None = Field(None, description="Quantisation method; unset: what the model's files say.")
     kv_cache_dtype: str = Field("auto", description="Precision of the KV cache, such as `fp8`.")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory that vLLM may take.")
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="Share of a GPU's memory that vLLM may take; unset: 0.9."
+    )
     kv_cache_gib: float | None = Field(
         None, gt=0, description="Size of the KV cache, GiB; unset: on a GPU what is left, on a CPU 1."
     )
     kv_offload_gib: float | None = Field(None, gt=0, description="Host memory for KV blocks that left the GPU, GiB.")
-    weights_offload_gib: float = Field(0.0, ge=0, description="Weights kept in the host's memory, GiB for each GPU.")
+    weights_offload_gib: float | None = Field(
+        None, gt=0, description="Weights kept in the host's memory, GiB for each GPU."
+    )
     prefix_cache: bool = Field(default=True, description="Reuse the KV blocks of prompts with the same beginning.")
     eager: bool = Field(default=False, description="No compilation and no CUDA graphs: ready sooner, slower to decode.")
     executor: Literal["auto", "mp", "ray", "uni"] = Field("auto", description="What starts the ranks of a model.")

@@ -3,6 +3,7 @@
 `serving` needs nothing but bellhousing; `BackendSuite` needs pytest and pytest-asyncio.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from bellhousing.testing.serving import Served, serving
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BackendSuite", "Served", "serving"]
 
+if "pytest" in sys.modules:
+    sys.modules["pytest"].register_assert_rewrite("bellhousing.testing.suite", "bellhousing.testing.probe")
+
 
 def __getattr__(name: str) -> Any:
     """Import the suite when it is first asked for: pytest is no dependency of ours."""
     if name == "BackendSuite":
-        import pytest
-
-        pytest.register_assert_rewrite("bellhousing.testing.suite", "bellhousing.testing.probe")
         from bellhousing.testing.suite import BackendSuite
 
         return BackendSuite

@@ -224,12 +224,6 @@ async def test_a_grammar_that_the_engine_gives_up_in_mid_output_is_a_fault(engin
     await becomes_idle(engine)
 
 
-async def test_ignore_eos_is_refused_with_structured_output(engine: Running) -> None:
-    wanted = request(":", structured_output=structured("json_object"), ignore_eos=True)
-    with pytest.raises(InvalidRequest, match=r"sampling\.ignore_eos"):
-        await generate(engine, wanted)
-
-
 async def test_a_bias_for_end_tokens_does_not_break_a_grammar(engine: Running) -> None:
     bias = dict.fromkeys(range(17), 100.0)
     wanted = request(":", structured_output=structured("regex", "[0-9]{4}"), logit_bias=bias)

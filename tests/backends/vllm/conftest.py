@@ -1,0 +1,88 @@
+"""One real vLLM for the whole folder, behind a real server; and adapters made for the occasion."""
+
+import json
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bellhousing.testing import Served, serving
+from bellhousing.testing.probe import Probe
+from bellhousing_vllm import VllmBackend
+
+ENGINES = Path(__file__).parents[3] / ".engines"
+FRANCE = "The capital of France is"
+PROMPT = "one two three four five six seven"
+CONTEXT = 1024
+SEQUENCES = 16
+MAX_RANK = 16
+OPTIONS: dict[str, Any] = {
+    "eager": True,
+    "context_length": CONTEXT,
+    "kv_cache_gib": 0.5,
+    "lora": {"max_loras": 4, "max_rank": MAX_RANK},
+}
+
+Tensors = Mapping[str, tuple[int, ...]]
+Adapt = Callable[..., Path]
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The real model; a missing one fails the tests that need it."""
+    path = ENGINES / "smollm2"
+    assert (path / "config.json").is_file(), f"expected a model in {path}; run `make engines`"
+    return path
+
+
+@pytest.fixture(scope="session")
+def adapters_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that the shared engine takes adapters from."""
+    return tmp_path_factory.mktemp("adapters")
+
+
+@pytest.fixture(scope="session")
+def serve(model_path: Path, adapters_path: Path) -> Serve:
+    """The context manager that serves the real model with vLLM."""
+
+    def start(*, options: dict[str, Any] | None = None, **model: Any) -> AbstractAsyncContextManager[Served]:
+        settings: dict[str, Any] = {
+            "name": "smollm2",
+            "model": str(model_path),
+            "adapter_roots": [str(adapters_path)],
+            "batching": {"max_sequences": SEQUENCES},
+        }
+        return serving(VllmBackend, options={**OPTIONS, **(options or {})}, model={**settings, **model})
+
+    return start
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def served(serve: Serve) -> AsyncIterator[Served]:
+    """One server and engine that tests share."""
+    async with serve() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def probe(served: Served) -> Probe:
+    """The shared engine as core uses it."""
+    return Probe(served.model.backend, served.model.info, PROMPT, seconds=60.0)
+
+
+def safetensors(tensors: Tensors, fill: Callable[[str, int], bytes] | None = None) -> bytes:
+    """Return a safetensors file of float32 tensors: zeros, or the bytes that `fill` gives for a name and a size."""
+    header, body = {}, b""
+    for name, shape in tensors.items():
+        size = 4
+        for length in shape:
+            size *= length
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(body), len(body) + size]}
+        body += fill(name, size) if fill else bytes(size)
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + body
