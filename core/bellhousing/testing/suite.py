@@ -43,7 +43,7 @@ class BackendSuite:
     add tests; overriding one of these raises `TypeError`.
     """
 
-    pytestmark: ClassVar[Any] = pytest.mark.asyncio
+    pytestmark: ClassVar[Any]
     backend: ClassVar[type[Backend]]
     options: ClassVar[dict[str, Any]] = {}
     model: ClassVar[Path | None] = None
@@ -51,6 +51,9 @@ class BackendSuite:
     seconds: ClassVar[float] = 60.0
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "pytestmark"):
+            # Not on this class: pytest would take its loop scope before a subclass's own.
+            cls.pytestmark = pytest.mark.asyncio
         checks = [name for name in vars(BackendSuite) if name.startswith("test_")]
         changed = sorted(name for name in checks if getattr(cls, name) is not getattr(BackendSuite, name))
         if changed:
