@@ -1,7 +1,9 @@
 """One real vLLM for the whole folder, behind a real server; and adapters made for the occasion."""
 
 import json
+import random
 import struct
+from array import array
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -28,7 +30,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 Tensors = Mapping[str, tuple[int, ...]]
-Adapt = Callable[..., Path]
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
@@ -86,3 +87,27 @@ def safetensors(tensors: Tensors, fill: Callable[[str, int], bytes] | None = Non
         body += fill(name, size) if fill else bytes(size)
     raw = json.dumps(header).encode()
     return struct.pack("<Q", len(raw)) + raw + body
+
+
+def write_adapter(path: Path, tensors: Tensors, *, seed: int | None = None, **config: Any) -> Path:
+    """Write a PEFT adapter of these tensors: zeros, or with a seed normal random numbers. `config` changes its own."""
+    path.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(seed)
+
+    def normal(_name: str, size: int) -> bytes:
+        return array("f", [draw.gauss(0, 0.1) for _ in range(size // 4)]).tobytes()
+
+    rank = next((shape[0] for name, shape in tensors.items() if ".lora_A." in name), 8)
+    described = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], **config}
+    (path / "adapter_config.json").write_text(json.dumps(described))
+    (path / "adapter_model.safetensors").write_bytes(safetensors(tensors, None if seed is None else normal))
+    return path
+
+
+def halves(layers: int, width: int, rank: int = 8, module: str = "self_attn.q_proj") -> dict[str, tuple[int, ...]]:
+    """Return the tensors of an adapter of a square module in each layer."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in range(layers):
+        name = f"base_model.model.model.layers.{layer}.{module}"
+        found |= {f"{name}.lora_A.weight": (rank, width), f"{name}.lora_B.weight": (width, rank)}
+    return found

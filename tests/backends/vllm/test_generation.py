@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from bellhousing.errors import ContextOverflow, InvalidRequest
 from bellhousing.testing import Served
 from bellhousing.testing.probe import Probe
 from bellhousing.v1 import inference_pb2 as pb
-from tests.backends.vllm.conftest import CONTEXT, FRANCE
+from tests.backends.vllm.conftest import CONTEXT, FRANCE, PROMPT
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -25,7 +26,7 @@ async def test_the_capital_of_france_is_paris(served: Served) -> None:
 
 
 async def test_text_and_its_token_ids_give_the_same_output(served: Served) -> None:
-    ids = [token.id for token in (await served.client.tokenize(FRANCE)).tokens]
+    ids = (await served.client.tokenize(FRANCE)).token_ids
     answers = [await served.client.complete(prompt, max_tokens=12, temperature=0) for prompt in (FRANCE, ids)]
     assert answers[0].outputs[0].text == answers[1].outputs[0].text
 
@@ -40,7 +41,7 @@ async def test_a_chat_is_rendered_by_the_models_own_template_and_ends_by_itself(
 async def test_the_prompt_and_its_cached_part_are_counted(served: Served) -> None:
     prompt = "Tell me about the history of the Roman empire, its emperors, roads, wars, laws and poets. " * 3
     counts = [(await served.client.complete(prompt, max_tokens=1)).finished.usage for _ in range(2)]
-    expected = len((await served.client.tokenize(prompt)).tokens)
+    expected = len((await served.client.tokenize(prompt)).token_ids)
     assert [usage.prompt_tokens for usage in counts] == [expected, expected]
     assert counts[0].cached_tokens < counts[1].cached_tokens < expected
 
@@ -61,7 +62,7 @@ async def test_several_sequences_are_drawn_apart(served: Served) -> None:
 
 
 async def test_a_bias_of_100_forces_a_token_and_min_tokens_hold_off_the_end(served: Served) -> None:
-    forced = (await served.client.tokenize(" blue")).tokens[0].id
+    forced = (await served.client.tokenize(" blue")).token_ids[0]
     biased = await served.client.complete(FRANCE, max_tokens=3, temperature=0, logit_bias={forced: 100})
     assert biased.outputs[0].text == " blue blue blue"
     held = await served.client.complete(FRANCE, max_tokens=20, min_tokens=10, temperature=0, logit_bias={EOS: 100})
@@ -86,13 +87,12 @@ async def test_a_filter_that_leaves_one_token_is_as_good_as_greedy(served: Serve
 
 
 async def test_penalties_end_repetition(served: Served) -> None:
-    again = "go go go go go go go go go go go go"
-    plain = await served.client.complete(again, max_tokens=8, temperature=0)
-    assert plain.outputs[0].text.strip().startswith("go go")
+    plain = await served.client.complete(PROMPT, max_tokens=8, temperature=0)
+    assert plain.outputs[0].text.endswith(" ten ten ten")
     penalties: list[dict[str, float]] = [{"repetition_penalty": 2.0}, {"frequency_penalty": 2.0, "presence_penalty": 2}]
     for penalty in penalties:
-        other = await served.client.complete(again, max_tokens=8, temperature=0, **penalty)  # type: ignore[arg-type]
-        assert other.outputs[0].text != plain.outputs[0].text, penalty
+        other = await served.client.complete(PROMPT, max_tokens=8, temperature=0, **penalty)  # type: ignore[arg-type]
+        assert " ten ten" not in other.outputs[0].text, penalty
 
 
 async def test_a_stop_string_and_a_stop_token_are_named_and_left_out(served: Served) -> None:
@@ -100,7 +100,7 @@ async def test_a_stop_string_and_a_stop_token_are_named_and_left_out(served: Ser
     text = await served.client.complete(FRANCE, max_tokens=12, temperature=0, stop=["."])
     assert text.outputs[0].text == plain.outputs[0].text.partition(".")[0]
     assert text.finished.sequences[0].stop_string == "."
-    full_stop = (await served.client.tokenize(".")).tokens[0].id
+    full_stop = (await served.client.tokenize(".")).token_ids[0]
     token = await served.client.complete(FRANCE, max_tokens=12, temperature=0, stop_token_ids=[full_stop])
     assert token.outputs[0].text == text.outputs[0].text
     assert token.finished.sequences[0].stop_token_id == full_stop
@@ -110,7 +110,7 @@ async def test_log_probabilities_are_those_of_the_whole_vocabulary(served: Serve
     answer = await served.client.complete(FRANCE, max_tokens=3, temperature=0, logprobs=5, prompt_logprobs=2)
     entries = answer.outputs[0].logprobs
     assert len(entries) == 3
-    assert [entry.top[0].token_id for entry in entries] == [entry.token_id for entry in entries]
+    assert [entry.top[0].id for entry in entries] == [entry.id for entry in entries]
     assert all(len(entry.top) == 5 for entry in entries)
     assert all(0 < sum(math.exp(top.logprob) for top in entry.top) <= 1.000001 for entry in entries)
     prompt_entries = answer.outputs[0].prompt_logprobs
@@ -148,8 +148,6 @@ async def test_high_priority_goes_first(probe: Probe, served: Served) -> None:
 
     async def run(name: str, priority: str, tokens: int) -> None:
         request = probe.request(max_tokens=tokens, ignore_eos=True)
-        from dataclasses import replace
-
         await probe.run(replace(request, id=name, priority=priority))  # type: ignore[arg-type]
         ended.append(priority)
 
