@@ -1,5 +1,7 @@
 """From vLLM's exceptions to ours: the only place that knows them."""
 
+import re
+
 from bellhousing.errors import BellhousingError, EngineFault, EngineUnavailable, InvalidRequest, Overloaded, Violation
 from bellhousing.requests import GenerationRequest
 
@@ -42,4 +44,5 @@ def _field(found: Exception, request: GenerationRequest) -> str:
         return OTHERS[parameter]
     if request.structured_output:
         return f"structured_output.{request.structured_output.kind}"
-    return next((f"sampling.{name}" for name in sorted(SAMPLING) if name in str(found)), "text")
+    words = set(re.findall(r"\w+", str(found)))
+    return next((f"sampling.{name}" for name in sorted(SAMPLING & words)), "text")

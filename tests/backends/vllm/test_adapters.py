@@ -13,7 +13,7 @@ from bellhousing_vllm.adapters import check_adapter
 from tests.backends.vllm.conftest import FRANCE, MAX_RANK, halves, write_adapter
 
 LAYERS, WIDTH = 30, 576
-BASE = {f"model.layers.{layer}.self_attn.q_proj.weight": (64, 64) for layer in range(2)}
+BASE: dict[str, tuple[int, ...]] = {f"model.layers.{layer}.self_attn.q_proj.weight": (64, 64) for layer in range(2)}
 GOOD = halves(2, 64)
 
 
