@@ -118,7 +118,8 @@ class Adapters:
                 return entry
             await self._make_room(entry, backend)
             try:
-                if _digest(_weights(entry.path)) != entry.digest:
+                # In a thread: an adapter may have hundreds of MB, and streams go on meanwhile.
+                if await asyncio.to_thread(lambda: _digest(_weights(entry.path))) != entry.digest:
                     raise PreconditionFailed(f"adapter {name!r} has changed on disk since it was registered")
                 await backend.load_adapter(AdapterFiles(entry.name, str(entry.path), entry.digest))
             except BellhousingError as error:

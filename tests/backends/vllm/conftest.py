@@ -95,7 +95,7 @@ def write_adapter(path: Path, tensors: Tensors, *, seed: int | None = None, **co
     draw = random.Random(seed)
 
     def normal(_name: str, size: int) -> bytes:
-        return array("f", [draw.gauss(0, 0.1) for _ in range(size // 4)]).tobytes()
+        return array("f", [draw.gauss(0, 0.3) for _ in range(size // 4)]).tobytes()
 
     rank = next((shape[0] for name, shape in tensors.items() if ".lora_A." in name), 8)
     described = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], **config}
