@@ -41,7 +41,7 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
         "speculative_config": options.speculative,
         "enable_log_requests": False,
         "use_tqdm_on_load": False,
-        **_adapters(options),
+        **_adapters(options, spare=1 if on_cpu else 0),
     }
     kv_cache_gib = options.kv_cache_gib or (CPU_KV_CACHE_GIB if on_cpu else None)
     if kv_cache_gib:
@@ -56,14 +56,15 @@ def cpu_environment(options: VllmOptions) -> dict[str, str]:
     return {"VLLM_CPU_OMP_THREADS_BIND": options.cpu_threads_bind}
 
 
-def _adapters(options: VllmOptions) -> dict[str, Any]:
+def _adapters(options: VllmOptions, spare: int) -> dict[str, Any]:
+    """Return the arguments for adapters, with `spare` places for ours: see `null_adapter`."""
     lora = options.lora
     if not lora.max_loras:
         return {}
     return {
         "enable_lora": True,
-        "max_loras": lora.max_loras,
-        "max_cpu_loras": lora.max_cpu_loras or max(lora.max_loras, LEAST_CPU_LORAS),
+        "max_loras": lora.max_loras + spare,
+        "max_cpu_loras": (lora.max_cpu_loras or max(lora.max_loras, LEAST_CPU_LORAS)) + spare,
         "max_lora_rank": lora.max_rank,
         "fully_sharded_loras": lora.fully_sharded,
     }

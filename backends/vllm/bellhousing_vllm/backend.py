@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
 
 from bellhousing.backend import AdapterFiles, Backend, EngineLoad, ModelInfo, TokenPiece
@@ -22,6 +24,7 @@ from bellhousing_vllm.description import described
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
 from bellhousing_vllm.model_files import check_parallelism, read_model
+from bellhousing_vllm.null_adapter import write_null_adapter
 from bellhousing_vllm.options import VllmOptions
 from bellhousing_vllm.output import Translation
 from bellhousing_vllm.prompts import check_ids, token_ids
@@ -38,6 +41,8 @@ class VllmBackend(Backend):
     isolation: ClassVar[Literal["inline", "process"]] = "process"
 
     _engine: Engine | None = None
+    _base_adapter: Any = None
+    """What requests to the base model name: nothing, or on a CPU the adapter that changes nothing."""
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Check the files, load them, and compute one token. Raises `ConfigurationError` or `EngineUnavailable`."""
@@ -67,6 +72,8 @@ class VllmBackend(Backend):
             digests=(digest, tokenizer_digest),
             devices=("CPU",) if on_cpu else tuple(f"GPU {n}" for n in range(gpus or 0)),
         )
+        if on_cpu and self.options.lora.max_loras:
+            self._base_adapter = await self._load_null_adapter(engine)
         progress(Progress("warming up"))
         await self._warm_up()
         return info
@@ -157,7 +164,15 @@ class VllmBackend(Backend):
     def _adapter(self, name: str) -> Any:
         if name and name not in self._adapters:
             raise NotFound("adapter", name, self._adapters)
-        return self._adapters.get(name)
+        return self._adapters[name] if name else self._base_adapter
+
+    async def _load_null_adapter(self, engine: Engine) -> Any:
+        with TemporaryDirectory(prefix="bellhousing-") as directory:
+            await asyncio.to_thread(write_null_adapter, Path(directory), self._model.shapes)
+            self._numbers += 1
+            adapter = await engine.add_adapter("base model", self._numbers, directory)
+            await engine.pin_adapter(self._numbers)
+        return adapter
 
     async def _warm_up(self) -> None:
         """Compute a few tokens: the first batch compiles kernels, which no client should wait for."""

@@ -87,6 +87,10 @@ class Engine:
         await self._llm.add_lora(adapter)
         return adapter
 
+    async def pin_adapter(self, number: int) -> None:
+        """Keep an adapter on the device, whatever else is used."""
+        await self._llm.pin_lora(number)
+
     async def remove_adapter(self, number: int) -> None:
         """Take an adapter out of the engine."""
         await self._llm.remove_lora(number)

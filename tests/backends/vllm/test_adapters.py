@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bellhousing.backend import AdapterFiles
-from bellhousing.errors import NotFound, PreconditionFailed
+from bellhousing.errors import ConfigurationError, NotFound, PreconditionFailed
 from bellhousing.testing import Served
 from bellhousing_vllm.adapters import check_adapter
+from bellhousing_vllm.null_adapter import write_null_adapter
 from tests.backends.vllm.conftest import FRANCE, MAX_RANK, halves, write_adapter
 
 LAYERS, WIDTH = 30, 576
@@ -57,6 +58,13 @@ def test_a_directory_without_its_description_is_refused(tmp_path: Path) -> None:
     (write_adapter(tmp_path, GOOD) / "adapter_config.json").unlink()
     with pytest.raises(PreconditionFailed, match=r"expected a directory with adapter_config\.json"):
         check(tmp_path)
+
+
+def test_the_adapter_for_the_base_model_is_one_that_fits_it(tmp_path: Path) -> None:
+    write_null_adapter(tmp_path, BASE)
+    check(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"options\.lora: expected a model with a module q_proj"):
+        write_null_adapter(tmp_path, {"model.other.weight": (4, 4)})
 
 
 @pytest.mark.engine

@@ -88,6 +88,11 @@ def test_on_a_cpu_the_kv_cache_is_small_and_threads_are_left_where_they_are() ->
     assert cpu_environment(VllmOptions()) == {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
+def test_on_a_cpu_there_is_one_more_place_for_the_adapter_of_the_base_model() -> None:
+    found = arguments({"lora": {"max_loras": 4, "max_cpu_loras": 8}}, on_cpu=True)
+    assert (found["max_loras"], found["max_cpu_loras"]) == (5, 9)
+
+
 @pytest.mark.parametrize(
     "option", [{"gpu_memory_utilization": 0.5}, {"kv_offload_gib": 1}, {"weights_offload_gib": 1}, {"sleep_mode": True}]
 )
