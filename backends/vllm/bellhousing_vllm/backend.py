@@ -129,8 +129,7 @@ class VllmBackend(Backend):
 
     async def load_adapter(self, adapter: AdapterFiles) -> None:
         """Check the adapter's files against the model, then load it under a number of its own."""
-        base = await asyncio.to_thread(lambda: self._model.shapes)  # read once, for the first adapter
-        await asyncio.to_thread(check_adapter, adapter, base, self.options.lora.max_rank)
+        await asyncio.to_thread(lambda: check_adapter(adapter, self._model.shapes, self.options.lora.max_rank))
         self._numbers += 1
         try:
             self._adapters[adapter.name] = await self._running().add_adapter(adapter.name, self._numbers, adapter.path)
@@ -168,7 +167,7 @@ class VllmBackend(Backend):
 
     async def _load_null_adapter(self, engine: Engine) -> Any:
         with TemporaryDirectory(prefix="bellhousing-") as directory:
-            await asyncio.to_thread(write_null_adapter, Path(directory), self._model.shapes)
+            await asyncio.to_thread(lambda: write_null_adapter(Path(directory), self._model.shapes))
             self._numbers += 1
             adapter = await engine.add_adapter("base model", self._numbers, directory)
             await engine.pin_adapter(self._numbers)

@@ -17,7 +17,6 @@ class Vocabulary:
         self._decoding = _decoding_of(tokenizer)
         self._added = {int(i): str(token) for i, token in tokenizer.added_tokens_decoder.items()}
         self._pieces: dict[int, bytes] = {}
-        self.size = len(tokenizer)
 
     def piece(self, token: int) -> bytes:
         """Return the bytes of a token; none for an id that the model has and the tokenizer does not."""

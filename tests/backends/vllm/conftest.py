@@ -1,11 +1,11 @@
 """One real vLLM for the whole folder, behind a real server; and adapters made for the occasion."""
 
 import json
+import math
 import random
 import struct
 from array import array
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 Tensors = Mapping[str, tuple[int, ...]]
-Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture(scope="session")
@@ -47,26 +46,16 @@ def adapters_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("adapters")
 
 
-@pytest.fixture(scope="session")
-def serve(model_path: Path, adapters_path: Path) -> Serve:
-    """The context manager that serves the real model with vLLM."""
-
-    def start(*, options: dict[str, Any] | None = None, **model: Any) -> AbstractAsyncContextManager[Served]:
-        settings: dict[str, Any] = {
-            "name": "smollm2",
-            "model": str(model_path),
-            "adapter_roots": [str(adapters_path)],
-            "batching": {"max_sequences": SEQUENCES},
-        }
-        return serving(VllmBackend, options={**OPTIONS, **(options or {})}, model={**settings, **model})
-
-    return start
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def served(serve: Serve) -> AsyncIterator[Served]:
+async def served(model_path: Path, adapters_path: Path) -> AsyncIterator[Served]:
     """One server and engine that tests share."""
-    async with serve() as running:
+    model: dict[str, Any] = {
+        "name": "smollm2",
+        "model": str(model_path),
+        "adapter_roots": [str(adapters_path)],
+        "batching": {"max_sequences": SEQUENCES},
+    }
+    async with serving(VllmBackend, options=OPTIONS, model=model) as running:
         yield running
 
 
@@ -76,15 +65,13 @@ async def probe(served: Served) -> Probe:
     return Probe(served.model.backend, served.model.info, PROMPT, seconds=60.0)
 
 
-def safetensors(tensors: Tensors, fill: Callable[[str, int], bytes] | None = None) -> bytes:
-    """Return a safetensors file of float32 tensors: zeros, or the bytes that `fill` gives for a name and a size."""
+def safetensors(tensors: Tensors, fill: Callable[[int], bytes] = bytes) -> bytes:
+    """Return a safetensors file of float32 tensors: zeros, or as many bytes as `fill` is asked for."""
     header, body = {}, b""
     for name, shape in tensors.items():
-        size = 4
-        for length in shape:
-            size *= length
+        size = 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(body), len(body) + size]}
-        body += fill(name, size) if fill else bytes(size)
+        body += fill(size)
     raw = json.dumps(header).encode()
     return struct.pack("<Q", len(raw)) + raw + body
 
@@ -94,13 +81,13 @@ def write_adapter(path: Path, tensors: Tensors, *, seed: int | None = None, **co
     path.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
 
-    def normal(_name: str, size: int) -> bytes:
+    def normal(size: int) -> bytes:
         return array("f", [draw.gauss(0, 0.3) for _ in range(size // 4)]).tobytes()
 
     rank = next((shape[0] for name, shape in tensors.items() if ".lora_A." in name), 8)
     described = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], **config}
     (path / "adapter_config.json").write_text(json.dumps(described))
-    (path / "adapter_model.safetensors").write_bytes(safetensors(tensors, None if seed is None else normal))
+    (path / "adapter_model.safetensors").write_bytes(safetensors(tensors, bytes if seed is None else normal))
     return path
 
 

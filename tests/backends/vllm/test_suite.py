@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -37,9 +37,6 @@ class TestVllm(BackendSuite):
             async with probing(self.backend, self.options, self.model, self.prompt, self.seconds) as probe:
                 yield probe
 
-    def serving(self) -> AbstractAsyncContextManager[Served]:
-        return self._serving()
-
     @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[Served]:
+    async def serving(self) -> AsyncIterator[Served]:
         yield self.served
