@@ -6,13 +6,14 @@ import datetime
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, streams
+from benchmarks import contract, engine, over_vllm, streams
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
     "Contract overhead on the simulator at zero latency": contract.measure,
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
+    "Over vLLM called directly, and beside its own server": over_vllm.measure,
 }
 NOTES = {
     engine.measure: """

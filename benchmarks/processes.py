@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -20,9 +21,9 @@ class Running:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the process has used so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Return the processor time that the process and its living children have used so far."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return float(sum(times.user + times.system for times in (member.cpu_times() for member in family)))
 
     def rss(self) -> int:
         """Return its resident memory in bytes."""
@@ -30,18 +31,51 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*arguments: str) -> Iterator[Running]:
+def running(
+    *arguments: str, python: str = sys.executable, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """Run `benchmarks.servers` with these arguments for the body."""
-    command = [sys.executable, "-m", "benchmarks.servers", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as child:
+    command = [python, "-m", "benchmarks.servers", *arguments]
+    with started(command, environment=environment) as (child, server):
+        port = (child.stdout.readline() if child.stdout else "").strip()
+        if not port.isdigit():
+            raise RuntimeError(f"{' '.join(command)}: expected a port on its first line, found {port!r}")
+        yield Running(f"127.0.0.1:{port}", server.process)
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str],
+    *,
+    stdin: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    is_silent: bool = False,
+) -> Iterator[tuple["subprocess.Popen[str]", Running]]:
+    """Run a command for the body, then end it and the processes it has started."""
+    stdout = subprocess.DEVNULL if is_silent else subprocess.PIPE
+    stderr = subprocess.DEVNULL if is_silent else None
+    variables = {**os.environ, **(environment or {})}
+    with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, text=True, env=variables) as child:
+        process = psutil.Process(child.pid)
         try:
-            port = (child.stdout.readline() if child.stdout else "").strip()
-            if not port:
-                raise RuntimeError(f"{' '.join(command)}: expected a port on its first line, found none")
-            yield Running(f"127.0.0.1:{port}", psutil.Process(child.pid))
+            yield child, Running("", process)
         finally:
-            child.terminate()
-            try:
-                child.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
+            _end(process)
+
+
+def _end(process: psutil.Process) -> None:
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    process.terminate()
+    for left in psutil.wait_procs(family, STOP_SECONDS)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that was free just now, for servers that cannot choose one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

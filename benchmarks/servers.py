@@ -1,5 +1,9 @@
-"""The measured servers, each a process of its own: `python -m benchmarks.servers KIND`; its port is the first line."""
+"""The measured servers, each a process of its own: `python -m benchmarks.servers KIND`; its port is the first line.
 
+The kind `bare` takes a file of messages, `model` the configuration of a model as JSON.
+"""
+
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,9 +62,9 @@ async def bare(messages: list[bytes]) -> None:
     await server.wait_for_termination()
 
 
-async def ours(kind: str) -> None:
+async def ours(model: dict[str, Any]) -> None:
     """Serve a model as `bellhousing serve` does."""
-    server = Server(load_config(None, {"server": {"port": 0}, "models": [MODELS[kind]]}), Plugins())
+    server = Server(load_config(None, {"server": {"port": 0}, "models": [model]}), Plugins())
     await server.start()
     await server.wait_serving()
     print(server.address.rsplit(":", 1)[1], flush=True)
@@ -83,5 +87,7 @@ def write_messages(path: Path, messages: list[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    work = bare(read_messages(Path(sys.argv[2]))) if sys.argv[1] == "bare" else ours(sys.argv[1])
-    uvloop.run(work)
+    if sys.argv[1] == "bare":
+        uvloop.run(bare(read_messages(Path(sys.argv[2]))))
+    else:
+        uvloop.run(ours(json.loads(sys.argv[2]) if sys.argv[1] == "model" else MODELS[sys.argv[1]]))

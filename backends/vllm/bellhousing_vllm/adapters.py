@@ -17,20 +17,30 @@ def check_adapter(adapter: AdapterFiles, base: Shapes, max_rank: int) -> None:
 
     Raises `PreconditionFailed`.
     """
+    rank, tensors = check_files(adapter)
+    if rank > max_rank:
+        raise _refused(adapter.name, f"a rank of 1 to {max_rank} (options.lora.max_rank)", str(rank))
+    _check_tensors(adapter.name, tensors, base, rank)
+
+
+def check_files(adapter: AdapterFiles) -> tuple[int, Shapes]:
+    """Return the rank and the tensors of a LoRA adapter; what model it is for is not looked at.
+
+    Raises `PreconditionFailed` for another kind of adapter and for files that are damaged.
+    """
     directory = Path(adapter.path)
     config = _config(adapter.name, directory)
     rank = config.get("r")
     if config.get("peft_type") != "LORA":
         raise _refused(adapter.name, "peft_type LORA", str(config.get("peft_type")))
-    if not isinstance(rank, int) or not 1 <= rank <= max_rank:
-        raise _refused(adapter.name, f"a rank of 1 to {max_rank} (options.lora.max_rank)", str(rank))
+    if not isinstance(rank, int) or rank < 1:
+        raise _refused(adapter.name, "a rank of at least 1", str(rank))
     if config.get("use_dora"):
         raise _refused(adapter.name, "LoRA without DoRA", "use_dora true")
     try:
-        tensors = read_shapes(directory / WEIGHTS)
+        return rank, read_shapes(directory / WEIGHTS)
     except ValueError as error:
         raise PreconditionFailed(f"adapter {adapter.name!r}: {error}", reason="ADAPTER_FORMAT") from error
-    _check_tensors(adapter.name, tensors, base, rank)
 
 
 def _check_tensors(name: str, tensors: Shapes, base: Shapes, rank: int) -> None:

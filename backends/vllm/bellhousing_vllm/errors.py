@@ -22,7 +22,7 @@ def error_of(found: Exception, request: GenerationRequest) -> BellhousingError:
     if kind in {"QueueOverflowError", "MaxQueuedTokensError"}:
         return Overloaded("vLLM's queue is full", backend=NAME, engine_code=kind, retry_after=RETRY_SECONDS)
     if isinstance(found, ValueError) or "VLLMClientError" in {base.__name__ for base in type(found).__mro__}:
-        return InvalidRequest([Violation(_field(found, request), str(found))], backend=NAME, engine_code=kind)
+        return invalid(str(found), str(getattr(found, "parameter", "") or ""), request, backend=NAME, code=kind)
     cause = found.__cause__
     detail = f"{type(cause).__name__}: {cause}" if cause else str(found)
     return EngineFault(f"vLLM failed: {detail}", backend=NAME, engine_code=kind)
@@ -35,14 +35,18 @@ def dead(how: str) -> EngineUnavailable:
     )
 
 
-def _field(found: Exception, request: GenerationRequest) -> str:
-    """Return the path of the field an exception is about; vLLM names it only now and then."""
-    parameter = str(getattr(found, "parameter", "") or "")
+def invalid(message: str, parameter: str, request: GenerationRequest, *, backend: str, code: str) -> InvalidRequest:
+    """Return the error of a request that vLLM finds invalid; `parameter` is its own name of the field, or empty."""
+    return InvalidRequest([Violation(_field(message, parameter, request), message)], backend=backend, engine_code=code)
+
+
+def _field(message: str, parameter: str, request: GenerationRequest) -> str:
+    """Return the path of the field an error is about; vLLM names it only now and then."""
     if parameter in SAMPLING:
         return f"sampling.{parameter}"
     if parameter in OTHERS:
         return OTHERS[parameter]
     if request.structured_output:
         return f"structured_output.{request.structured_output.kind}"
-    words = set(re.findall(r"\w+", str(found)))
+    words = set(re.findall(r"\w+", message))
     return next((f"sampling.{name}" for name in sorted(SAMPLING & words)), "text")

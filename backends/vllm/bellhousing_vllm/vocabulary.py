@@ -38,9 +38,14 @@ class Vocabulary:
         if self._decoding == "byte_level":
             return byte_level(text)
         if self._decoding == "byte_fallback":
-            is_byte = len(text) == 6 and text.startswith("<0x") and text.endswith(">")
-            return bytes([int(text[3:5], 16)]) if is_byte else str(text).replace(SPACE, " ").encode()
+            return byte_fallback(str(text))
         return str(self._tokenizer.decode([token])).encode()
+
+
+def byte_fallback(text: str) -> bytes:
+    """Return the bytes of a token of a SentencePiece vocabulary: it writes a space as U+2581, a byte as <0xNN>."""
+    is_byte = len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+    return bytes([int(text[3:5], 16)]) if is_byte else text.replace(SPACE, " ").encode()
 
 
 def _decoding_of(tokenizer: Any) -> str:

@@ -1,0 +1,141 @@
+"""The HTTP API of a vLLM server: what is asked, and its failures as our errors."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+
+from bellhousing.errors import (
+    BellhousingError,
+    EngineFault,
+    EngineUnavailable,
+    Overloaded,
+    PermissionDenied,
+)
+from bellhousing.requests import GenerationRequest
+from bellhousing_vllm.errors import RETRY_SECONDS, invalid
+
+NAME = "vllm-attached"
+QUICK_SECONDS = 30.0
+"""For answers that need no generation. A stream may be silent for as long as the server queues it."""
+_EMPTY = GenerationRequest("", "")
+
+
+class Api:
+    """One server. Close it after use."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # Environment variables for proxies are not for an engine next door.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=QUICK_SECONDS, limits=limits, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def get(self, path: str) -> Any:
+        """Return a JSON answer."""
+        return (await self._sent("GET", path)).json()
+
+    async def text(self, path: str) -> str:
+        """Return an answer as text."""
+        return (await self._sent("GET", path)).text
+
+    async def post(self, path: str, body: object, *, patience: float = QUICK_SECONDS) -> httpx.Response:
+        """Return the answer to a JSON body within `patience` seconds."""
+        return await self._sent("POST", path, json=body, timeout=patience)
+
+    async def has(self, path: str) -> bool:
+        """Tell whether the server takes POST on a path: an empty body is then refused for another reason than 404."""
+        try:
+            found = await self._client.post(path, json={})
+        except httpx.HTTPError as error:
+            raise gone(error) from error
+        return found.status_code not in {404, 405}
+
+    async def is_well(self) -> bool:
+        """Tell whether the server says that its engine lives."""
+        try:
+            return (await self._client.get("/health", timeout=5.0)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
+        """Yield the JSON events of a stream; leaving early closes the connection, which ends the work there.
+
+        Raises what the server answers, also inside the stream.
+        """
+        timeout = httpx.Timeout(QUICK_SECONDS, read=None)
+        try:
+            async with self._client.stream("POST", path, json=body, timeout=timeout) as answer:
+                if answer.status_code != 200:
+                    raise error_of(answer.status_code, await answer.aread(), request)
+                async with aclosing(_events(answer, request)) as events:  # type: ignore[type-var]
+                    yield events
+        except httpx.HTTPError as error:
+            raise gone(error) from error
+
+    async def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = await self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise gone(error) from error
+        if answer.status_code != 200:
+            raise error_of(answer.status_code, answer.content, _EMPTY)
+        return answer
+
+
+async def _events(answer: httpx.Response, request: GenerationRequest) -> AsyncIterator[Any]:
+    async for line in answer.aiter_lines():
+        if not line.startswith("data: {"):
+            continue
+        event = json.loads(line[6:])
+        if "error" in event:
+            found = event["error"]
+            code = found.get("code") if isinstance(found, dict) else None
+            raise error_of(code if isinstance(code, int) else 500, line[6:].encode(), request)
+        yield event
+
+
+def error_of(status: int, body: bytes, request: GenerationRequest) -> BellhousingError:
+    """Return the error of an answer that is none of success."""
+    message, kind, parameter = _read(body)
+    code = kind or str(status)
+    if status in {400, 422}:
+        return invalid(message, parameter, request, backend=NAME, code=code)
+    if status in {401, 403}:
+        return PermissionDenied(f"the vLLM server refuses our key: HTTP {status}", backend=NAME, engine_code=code)
+    if status == 429:
+        return Overloaded("the vLLM server is full", backend=NAME, engine_code=code, retry_after=RETRY_SECONDS)
+    if status in {502, 503, 504}:
+        return EngineUnavailable(
+            f"the vLLM server is not ready: {message}", backend=NAME, engine_code=code, retry_after=RETRY_SECONDS
+        )
+    return EngineFault(f"the vLLM server answered HTTP {status}: {message}", backend=NAME, engine_code=code)
+
+
+def _read(body: bytes) -> tuple[str, str, str]:
+    """Return the message, the type and the parameter of an error's body; versions differ in where they are."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")[:500], "", ""
+    inner = found.get("error", found) if isinstance(found, dict) else {"message": str(found)}
+    if not isinstance(inner, dict):
+        return str(inner), "", ""
+    return str(inner.get("message") or inner), str(inner.get("type") or ""), str(inner.get("param") or "")
+
+
+def gone(error: Exception) -> EngineUnavailable:
+    """Return the error of a server that does not answer, or broke off."""
+    what = re.sub(r"\s+", " ", str(error)) or "no answer"
+    return EngineUnavailable(
+        f"the vLLM server does not answer: {type(error).__name__}: {what}", backend=NAME, retry_after=RETRY_SECONDS
+    )

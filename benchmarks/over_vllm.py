@@ -1,0 +1,231 @@
+"""What the whole path costs over vLLM's `AsyncLLM` called directly, and what vLLM's own HTTP server costs."""
+
+import asyncio
+import json
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bellhousing import AsyncClient
+from bellhousing.client import RetryPolicy
+from benchmarks.figures import Figure, figure
+from benchmarks.processes import Running, free_port, running, started
+from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, OURS, PYTHON
+
+PROMPT = "is the number of this text about the history of the Roman empire, which began"
+TOKENS, ROUNDS, FIRST_ROUNDS, ADAPTERS = 32, 9, 101, 21
+LEVELS = (1, 4, 16)
+READY_SECONDS = 300
+
+Stamps = list[list[float]]
+"""Of each stream the times at which tokens came, since the call, in seconds. Streams may leave out all but the ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to the engine: how to run so many streams of so many tokens, and what it has used so far."""
+
+    run: Callable[[int, int], Awaitable[Stamps]]
+    server: Running
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm at one level: tokens/s, the median TTFT in milliseconds, and the server's processor time of a token."""
+
+    rate: float
+    first: float
+    cpu: float
+
+
+async def measure() -> list[Figure]:
+    """Return the figures at each number of streams, then the TTFT of short requests, then loading an adapter."""
+    if not PYTHON.is_file():
+        raise RuntimeError(f"expected vLLM in {PYTHON.parent.parent}; run `make engines`")
+    return [*await _generation(), await _adapters()]
+
+
+async def _generation() -> list[Figure]:
+    async with AsyncExitStack() as stack:
+        arms = {
+            "direct": (await stack.enter_async_context(_direct()))[0],
+            "http": await stack.enter_async_context(_own_server()),
+            "ours": (await stack.enter_async_context(_ours(OURS)))[0],
+        }
+        figures: list[Figure] = []
+        for streams in LEVELS:
+            figures += _figures(streams, [await _round(arms, streams, TOKENS) for _ in range(ROUNDS + 1)][1:])
+        first = [await _round(arms, 1, 1) for _ in range(FIRST_ROUNDS + 1)][1:]
+    return [
+        *figures,
+        figure("TTFT added over AsyncLLM, short requests", _added(first, "ours"), at_most=2, unit=" ms"),
+        figure("the same by vLLM's own server", _added(first, "http"), unit=" ms"),
+    ]
+
+
+def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
+    at = f"{streams} stream{'s' if streams > 1 else ''}"
+    return [
+        figure(f"tokens/s over AsyncLLM, {at}", [r["ours"].rate / r["direct"].rate for r in rounds], at_least=0.97),
+        figure(f"tokens/s over vLLM's server, {at}", [r["ours"].rate / r["http"].rate for r in rounds], at_least=1),
+        figure(
+            f"processor time of a token over vLLM's server, {at}",
+            [r["ours"].cpu / r["http"].cpu for r in rounds],
+            at_most=1,
+        ),
+        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=2, unit=" ms"),
+    ]
+
+
+def _added(rounds: list[dict[str, Run]], arm: str) -> list[float]:
+    return [found[arm].first - found["direct"].first for found in rounds]
+
+
+async def _round(arms: dict[str, Arm], streams: int, tokens: int) -> dict[str, Run]:
+    """Run every arm once, in random order."""
+    return {name: await _run(arms[name], streams, tokens) for name in random.sample(list(arms), len(arms))}
+
+
+async def _run(arm: Arm, streams: int, tokens: int) -> Run:
+    used = arm.server.cpu_seconds()
+    stamps = await arm.run(streams, tokens)
+    cpu = arm.server.cpu_seconds() - used
+    total = streams * tokens
+    return Run(
+        rate=total / max(times[-1] for times in stamps),
+        first=statistics.median(times[0] for times in stamps) * 1000,
+        cpu=cpu / total,
+    )
+
+
+class Direct:
+    """The process of `benchmarks.vllm_direct`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    async def answer(self, task: dict[str, Any]) -> Any:
+        """Return what it answers to a task."""
+        if self._process.stdin is None:
+            raise RuntimeError("the direct engine has no input")
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+        return json.loads(await self.line())
+
+    async def line(self) -> str:
+        """Return the next line that is an answer: vLLM writes some of its own."""
+        while True:
+            line = await asyncio.to_thread(self._process.stdout.readline) if self._process.stdout else ""
+            if not line:
+                raise RuntimeError("the direct engine ended without an answer")
+            if line[0] in "[0123456789" or line == "ready\n":
+                return line
+
+
+@asynccontextmanager
+async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
+    command = [str(PYTHON), "-m", "benchmarks.vllm_direct", str(MODEL), *flags]
+    with started(command, stdin=subprocess.PIPE, environment=ENVIRONMENT) as (child, server):
+        direct = Direct(child)
+        await direct.line()
+
+        async def run(streams: int, tokens: int) -> Stamps:
+            task = {"streams": streams, "prompt": PROMPT, "tokens": tokens}
+            return list(await direct.answer(task))
+
+        yield Arm(run, server), direct
+
+
+@asynccontextmanager
+async def _own_server() -> AsyncIterator[Arm]:
+    port = free_port()
+    command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--served-model-name", "smollm2", *FLAGS]
+    with started(command, environment=ENVIRONMENT, is_silent=True) as (_, server):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=READY_SECONDS) as client:
+            await _ready(client)
+
+            async def run(streams: int, tokens: int) -> Stamps:
+                return list(await asyncio.gather(*(_sse(client, number, tokens) for number in range(streams))))
+
+            yield Arm(run, server)
+
+
+async def _ready(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                if (await client.get("/health")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.5)
+
+
+async def _sse(client: httpx.AsyncClient, number: int, tokens: int) -> list[float]:
+    """Return the time of each event with text since the call."""
+    began, stamps = time.perf_counter(), list[float]()
+    body = {
+        "model": "smollm2", "prompt": f"{number} {PROMPT}", "max_tokens": tokens, "temperature": 0, "ignore_eos": True,
+        "stream": True,
+    }  # fmt: skip
+    async with client.stream("POST", "/v1/completions", json=body) as answer:
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {") and json.loads(line[6:])["choices"]:
+                stamps.append(time.perf_counter() - began)
+    return stamps
+
+
+@asynccontextmanager
+async def _ours(model: dict[str, Any]) -> AsyncIterator[tuple[Arm, AsyncClient]]:
+    with running("model", json.dumps(model), python=str(PYTHON), environment=ENVIRONMENT) as server:
+        async with AsyncClient(server.address, retry=RetryPolicy(attempts=1)) as client:
+
+            async def run(streams: int, tokens: int) -> Stamps:
+                return list(await asyncio.gather(*(_grpc(client, number, tokens) for number in range(streams))))
+
+            yield Arm(run, server), client
+
+
+async def _grpc(client: AsyncClient, number: int, tokens: int) -> list[float]:
+    """Return the time of each token since the call."""
+    began, stamps = time.perf_counter(), list[float]()
+    text = f"{number} {PROMPT}"
+    async for delta in client.generate(text, max_tokens=tokens, temperature=0, ignore_eos=True, coalescing=False):
+        stamps += [time.perf_counter() - began] * delta.token_count
+    return stamps
+
+
+async def _adapters() -> Figure:
+    """Return the ratios of our time to load new adapters to vLLM's, each by both in random order."""
+    async with AsyncExitStack() as stack:
+        roots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        command = [str(PYTHON), "-m", "benchmarks.vllm_adapters", str(MODEL), str(roots), str(ADAPTERS + 1)]
+        await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
+        _, direct = await stack.enter_async_context(_direct("adapters"))
+        model = OURS | {"adapter_roots": [str(roots)], "options": OURS["options"] | LORA_OPTIONS}
+        _, client = await stack.enter_async_context(_ours(model))
+        ratios = [await _load_adapter(number, direct, client, roots) for number in range(1, ADAPTERS + 2)]
+    return figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)
+
+
+async def _load_adapter(number: int, direct: Direct, client: AsyncClient, roots: Path) -> float:
+    path, seconds = str(roots / str(number)), dict[str, float]()
+    await client.register_adapter(str(number), path)
+    for name in random.sample(["ours", "direct"], 2):
+        if name == "direct":
+            seconds[name] = float(await direct.answer({"adapter": path, "number": number}))
+        else:
+            began = time.perf_counter()
+            await client.load_adapter(str(number))
+            seconds[name] = time.perf_counter() - began
+    return seconds["ours"] / seconds["direct"]
