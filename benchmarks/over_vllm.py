@@ -219,11 +219,11 @@ async def _adapters() -> Figure:
 
 
 async def _load_adapter(number: int, direct: Direct, client: AsyncClient, roots: Path) -> float:
-    path, seconds = str(roots / str(number)), dict[str, float]()
-    await client.register_adapter(str(number), path)
+    path, seconds = roots / str(number), dict[str, float]()
+    await client.register_adapter(str(number), path.as_uri())
     for name in random.sample(["ours", "direct"], 2):
         if name == "direct":
-            seconds[name] = float(await direct.answer({"adapter": path, "number": number}))
+            seconds[name] = float(await direct.answer({"adapter": str(path), "number": number}))
         else:
             began = time.perf_counter()
             await client.load_adapter(str(number))

@@ -84,6 +84,8 @@ def check_device(options: VllmOptions, *, on_cpu: bool) -> None:
     if not on_cpu:
         return
     wanted = [name for name in GPU_ONLY if getattr(options, name)]
+    if options.executor == "ray":  # "current platform cpu does not support ray", says vLLM 0.32
+        wanted.append("executor")
     if wanted:
         names = ", ".join(f"options.{name}" for name in wanted)
         raise ConfigurationError(f"{names}: expected a GPU, found vLLM built for the CPU", reason="INVALID_CONFIG")

@@ -94,7 +94,14 @@ def test_on_a_cpu_there_is_one_more_place_for_the_adapter_of_the_base_model() ->
 
 
 @pytest.mark.parametrize(
-    "option", [{"gpu_memory_utilization": 0.5}, {"kv_offload_gib": 1}, {"weights_offload_gib": 1}, {"sleep_mode": True}]
+    "option",
+    [
+        {"gpu_memory_utilization": 0.5},
+        {"kv_offload_gib": 1},
+        {"weights_offload_gib": 1},
+        {"sleep_mode": True},
+        {"executor": "ray"},
+    ],
 )
 def test_an_option_that_needs_a_gpu_is_refused_by_name_on_a_cpu(option: dict[str, Any]) -> None:
     options = VllmOptions.model_validate(option)

@@ -167,7 +167,7 @@ async def test_the_end_of_the_context_is_told_from_max_tokens(attached: Served) 
 
 async def test_an_adapter_is_loaded_used_and_unloaded(attached: Served, adapters_path: Path) -> None:
     write_adapter(adapters_path / "remote", halves(LAYERS, WIDTH), seed=5)
-    await attached.client.register_adapter("remote", str(adapters_path / "remote"))
+    await attached.client.register_adapter("remote", (adapters_path / "remote").as_uri())
     base = await attached.client.complete(FRANCE, max_tokens=12, temperature=0)
     await attached.client.load_adapter("remote")
     adapted = await attached.client.complete(FRANCE, max_tokens=12, temperature=0, adapter="remote")
@@ -177,9 +177,22 @@ async def test_an_adapter_is_loaded_used_and_unloaded(attached: Served, adapters
         await attached.client.complete(FRANCE, max_tokens=2, adapter="remote")
 
 
+async def test_an_adapter_left_over_from_before_is_loaded_anew(
+    attached: Served, vllm_url: str, adapters_path: Path
+) -> None:
+    path = write_adapter(adapters_path / "left-over", halves(LAYERS, WIDTH), seed=6)
+    async with httpx.AsyncClient(base_url=vllm_url, timeout=60) as direct:
+        body = {"lora_name": "left-over", "lora_path": str(path)}
+        (await direct.post("/v1/load_lora_adapter", json=body)).raise_for_status()
+    await attached.client.register_adapter("left-over", path.as_uri())
+    await attached.client.load_adapter("left-over")
+    assert await attached.client.complete(FRANCE, max_tokens=2, adapter="left-over")
+    await attached.client.unload_adapter("left-over", forget=True)
+
+
 async def test_an_adapter_that_the_server_refuses_is_an_error(attached: Served, adapters_path: Path) -> None:
     write_adapter(adapters_path / "wide", halves(LAYERS, WIDTH, rank=64), seed=5)
-    await attached.client.register_adapter("wide", str(adapters_path / "wide"))
+    await attached.client.register_adapter("wide", (adapters_path / "wide").as_uri())
     with pytest.raises(PreconditionFailed, match="wide"):
         await attached.client.load_adapter("wide")
     assert (await attached.client.complete(FRANCE, max_tokens=2, temperature=0)).outputs[0].text == " Paris."
@@ -219,7 +232,9 @@ class TestAttached(BackendSuite):
 
 async def test_a_server_that_ends_is_an_engine_that_died(attached: Served, vllm_url: str) -> None:
     port = int(vllm_url.rsplit(":", 1)[1])
-    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"}
+    listening = (found for found in psutil.net_connections("tcp") if found.status == "LISTEN")
+    pid = next(found.pid for found in listening if found.laddr[1:] == (port,))
+    assert pid is not None
 
     async def stream() -> None:
         async for _ in attached.client.generate(FRANCE, max_tokens=900, ignore_eos=True):

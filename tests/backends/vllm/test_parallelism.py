@@ -72,8 +72,10 @@ async def test_two_tensor_parallel_ranks_give_the_log_probabilities_of_one(tiny_
         sharded = await tokens_of(served)
         told = (await served.client.model()).parallelism
         assert (told.tensor_requested, told.tensor_effective) == (2, 2)
-        ranks = [process for process in workers(served) if "VLLM::Worker" in " ".join(process.cmdline())]
+        family = workers(served)
+        ranks = [process for process in family if "VLLM::Worker" in " ".join(process.cmdline())]
         assert len(ranks) == 2, "expected a process for each rank"
     assert sharded[0] == alone[0]
     assert sharded[1] == pytest.approx(alone[1], abs=TOLERANCE)
-    assert not [process for process in ranks if process.is_running()], "no rank is left behind"
+    left = psutil.wait_procs(family, 10)[1]
+    assert not left, "nothing is left behind"

@@ -26,6 +26,7 @@ from bellhousing_vllm.attached.description import described
 from bellhousing_vllm.attached.metrics import load_of
 from bellhousing_vllm.attached.options import AttachedOptions
 from bellhousing_vllm.attached.pieces import SAMPLE, Decoding, decoding_of, piece
+from bellhousing_vllm.errors import dead
 
 PULSE_SECONDS = 1.0
 PULSES_MISSED = 3
@@ -73,10 +74,16 @@ class AttachedVllmBackend(Backend):
             raise ContextOverflow(len(ids), self._context_length, backend=NAME)
         body = request_body(request, request.adapter or self._model, ids, room)
         completion = Completion(request, len(ids), room)
-        async with self._running().stream("/v1/completions", body, request) as chunks:
-            async for chunk in chunks:
-                for event in completion.events(chunk):
-                    yield event
+        api = self._running()
+        try:
+            async with api.stream("/v1/completions", body, request) as chunks:
+                async for chunk in chunks:
+                    for event in completion.events(chunk):
+                        yield event
+        except EngineFault as error:
+            if await api.is_well():
+                raise
+            raise dead(error.message) from error
         if not completion.has_ended:
             raise EngineFault("the vLLM server ended its stream before the generation", backend=NAME)
         yield completion.finished()
@@ -120,6 +127,7 @@ class AttachedVllmBackend(Backend):
     async def load_adapter(self, adapter: AdapterFiles) -> None:
         """Check the adapter's own files, then have the server load it from the same path on its machine."""
         await asyncio.to_thread(check_files, adapter)
+        await self._unload_left_over(adapter)
         body = {"lora_name": adapter.name, "lora_path": adapter.path}
         try:
             await self._running().post("/v1/load_lora_adapter", body, patience=LOAD_SECONDS)
@@ -138,6 +146,12 @@ class AttachedVllmBackend(Backend):
             raise NotFound("adapter", name, self._adapters)
         self._adapters.discard(name)
         await self._running().post("/v1/unload_lora_adapter", {"lora_name": name})
+
+    async def _unload_left_over(self, adapter: AdapterFiles) -> None:
+        """Take away what an earlier life of ours, ended without a word, has loaded under the same name and path."""
+        for model in (await self._running().get("/v1/models"))["data"]:
+            if model["id"] == adapter.name and model.get("parent") and model.get("root") == adapter.path:
+                await self._running().post("/v1/unload_lora_adapter", {"lora_name": adapter.name})
 
     def _running(self) -> Api:
         if self._api is None:
