@@ -93,6 +93,11 @@ class Backend(ABC):
         self.spec = spec
         self.options: Any = options
 
+    @classmethod
+    def tunables(cls) -> Mapping[str, Sequence[int]]:
+        """Return the settings that `bellhousing tune` tries, by path such as `batching.max_sequences`, with values."""
+        return {}
+
     @abstractmethod
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Load the model; return once it can generate. Raises `ConfigurationError` or `EngineUnavailable`."""

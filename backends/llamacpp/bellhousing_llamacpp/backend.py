@@ -1,7 +1,7 @@
 """llama.cpp as a backend, in a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +33,11 @@ class LlamaCppBackend(Backend):
 
     _server: Server | None = None
     _is_stopping = False
+
+    @classmethod
+    def tunables(cls) -> Mapping[str, Sequence[int]]:
+        """Return the places of the batch, and the tokens of a step."""
+        return {"batching.max_sequences": (1, 4, 8), "batching.max_batched_tokens": (256, 1024)}
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Check the file, load it, and find out what the engine can do. Raises `ConfigurationError`."""

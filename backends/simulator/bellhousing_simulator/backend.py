@@ -1,7 +1,7 @@
 """The simulator as a backend: inline, and in a supervised process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from bellhousing.backend import AdapterFiles, Backend, EmbeddingResult, EngineLoad, ModelInfo, TokenPiece
@@ -36,6 +36,11 @@ class SimulatorBackend(Backend):
         super().__init__(spec, options)
         self.counters = Counters()
         self._running: Engine | None = None
+
+    @classmethod
+    def tunables(cls) -> Mapping[str, Sequence[int]]:
+        """Return the places of the batch."""
+        return {"batching.max_sequences": (1, 4, 16)}
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Take `load_seconds` to load; see `Backend.start`."""

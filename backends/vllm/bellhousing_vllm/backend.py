@@ -1,7 +1,7 @@
 """vLLM as a backend, in a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,11 @@ class VllmBackend(Backend):
     _engine: Engine | None = None
     _base_adapter: Any = None
     """What requests to the base model name: nothing, or on a CPU the adapter that changes nothing."""
+
+    @classmethod
+    def tunables(cls) -> Mapping[str, Sequence[int]]:
+        """Return what decides between rate and latency in continuous batching: see docs/backends/vllm.md."""
+        return {"batching.max_sequences": (4, 16, 64), "batching.max_batched_tokens": (512, 2048, 8192)}
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Check the files, load them, and compute one token. Raises `ConfigurationError` or `EngineUnavailable`."""

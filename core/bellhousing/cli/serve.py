@@ -91,14 +91,15 @@ def add(app: typer.Typer, plugins: Plugins) -> None:
         """
         set_up(logs.log_level, stderr, as_json=logs.json_logs)
         try:
-            code = _serve(_configuration(flags, config, host, port), plugins, as_json=logs.json_logs)
+            code = _serve(configuration(flags, config, host, port), plugins, as_json=logs.json_logs)
         except BellhousingError as error:  # whatever keeps a server from serving needs a person
             fail(error)
             code = WRONG
         raise typer.Exit(code)
 
 
-def _configuration(flags: ModelFlags, file: Path | None, host: str | None, port: int | None) -> Config:
+def configuration(flags: ModelFlags, file: Path | None, host: str | None = None, port: int | None = None) -> Config:
+    """Return what flags, environment and file say together. Raises `ConfigurationError` when it names no model."""
     server = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     given = {"server": server, "models": flags.settings()}
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
