@@ -37,17 +37,26 @@ def main() -> int:
     parser.add_argument("--section", help="only sections whose title contains this")
     arguments = parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
-    parts, figures = [INTRODUCTION, f"{today}: {machine()}.\n"], list[Figure]()
+    figures = list[Figure]()
     for title, measure in SECTIONS.items():
         if arguments.section and arguments.section not in title:
             continue
         found = asyncio.run(measure())
         figures += found
-        parts.append(f"## {title}\n\n{table(found)}\n{NOTES.get(measure, '')}")
-        print(parts[-1], flush=True)
-    if arguments.write:
-        DOCUMENT.write_text("\n".join(parts))
+        text = f"## {title}\n\n{today}: {machine()}.\n\n{table(found)}\n{NOTES.get(measure, '')}"
+        print(text, flush=True)
+        if arguments.write:
+            write(text)
     return 0 if all(f.is_met for f in figures) else 1
+
+
+def write(section: str) -> None:
+    """Put a section into docs/benchmarks.md, in the place of the one with its title."""
+    found = DOCUMENT.read_text().split("\n## ")[1:] if DOCUMENT.is_file() else []
+    sections = {text.partition("\n")[0]: text.strip() for text in found}
+    body = section.removeprefix("## ")
+    sections[body.partition("\n")[0]] = body.strip()
+    DOCUMENT.write_text("\n## ".join([INTRODUCTION, *(f"{text}\n" for text in sections.values())]))
 
 
 if __name__ == "__main__":

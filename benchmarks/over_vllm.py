@@ -5,6 +5,7 @@ import json
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -64,6 +65,7 @@ async def _generation() -> list[Figure]:
         figures: list[Figure] = []
         for streams in LEVELS:
             figures += _figures(streams, [await _round(arms, streams, TOKENS) for _ in range(ROUNDS + 1)][1:])
+            print(f"{streams} streams: done", file=sys.stderr)
         first = [await _round(arms, 1, 1) for _ in range(FIRST_ROUNDS + 1)][1:]
     return [
         *figures,
@@ -212,7 +214,7 @@ async def _adapters() -> Figure:
         command = [str(PYTHON), "-m", "benchmarks.vllm_adapters", str(MODEL), str(roots), str(ADAPTERS + 1)]
         await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
         _, direct = await stack.enter_async_context(_direct("adapters"))
-        model = OURS | {"adapter_roots": [str(roots)], "options": OURS["options"] | LORA_OPTIONS}
+        model = OURS | {"adapter_roots": [str(roots)], "adapter_slots": 64, "options": OURS["options"] | LORA_OPTIONS}
         _, client = await stack.enter_async_context(_ours(model))
         ratios = [await _load_adapter(number, direct, client, roots) for number in range(1, ADAPTERS + 2)]
     return figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)

@@ -20,6 +20,7 @@ from bellhousing.errors import AlreadyExists, BellhousingError, NotFound, Overlo
 AdapterState = Literal["registered", "fetching", "host", "device", "failed"]
 SAFE_SUFFIXES = (".safetensors", ".gguf")
 CHUNK = 1 << 20
+SETTLED_SECONDS = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +33,7 @@ class AdapterEntry:
     pinned: bool = False
     path: Path = Path()
     digest: str = ""
+    stamp: tuple[int, ...] = ()
     size_bytes: int = 0
     state: AdapterState = "host"
     state_detail: str = ""
@@ -63,6 +65,7 @@ class Adapters:
         entry.path = self._allowed(entry.source)
         weights = _weights(entry.path)
         entry.size_bytes = weights.stat().st_size
+        entry.stamp = _stamp(weights)
         entry.digest = _digest(weights)
         if expected_digest and expected_digest != entry.digest:
             raise PreconditionFailed(
@@ -119,7 +122,7 @@ class Adapters:
             await self._make_room(entry, backend)
             try:
                 # In a thread: an adapter may have hundreds of MB, and streams go on meanwhile.
-                if await asyncio.to_thread(lambda: _digest(_weights(entry.path))) != entry.digest:
+                if await asyncio.to_thread(_has_changed, entry):
                     raise PreconditionFailed(f"adapter {name!r} has changed on disk since it was registered")
                 await backend.load_adapter(AdapterFiles(entry.name, str(entry.path), entry.digest))
             except BellhousingError as error:
@@ -182,6 +185,28 @@ def _weights(path: Path) -> Path:
             reason="ADAPTER_FORMAT",
         )
     return found[0]
+
+
+def _has_changed(entry: AdapterEntry) -> bool:
+    """Tell whether the weights differ from those registered; a file that nobody touched is not read again."""
+    weights = _weights(entry.path)
+    stamp = _stamp(weights)
+    if stamp and stamp == entry.stamp:
+        return False
+    if _digest(weights) != entry.digest:
+        return True
+    entry.stamp = stamp
+    return False
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes with every write to a file or its replacement; no user can set the time of change back.
+
+    Nothing for a file changed just now: clocks of file systems are coarse, and another write could have the same time.
+    """
+    found = path.stat()
+    is_settled = time.time() - found.st_ctime > SETTLED_SECONDS
+    return (found.st_ino, found.st_size, found.st_ctime_ns) if is_settled else ()
 
 
 def _digest(path: Path) -> str:

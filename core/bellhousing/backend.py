@@ -46,6 +46,7 @@ class ModelInfo:
 class EngineLoad:
     """What the engine tells of its own load; None where it does not. Shares run from 0 to 1."""
 
+    running: int | None = None
     waiting: int | None = None
     kv_cache_usage: float | None = None
     prefix_cache_queries: int | None = None

@@ -255,6 +255,7 @@ def load_message(model: ServedModel, engine: EngineLoad) -> discovery.Load:
         running=gate.running,
         max_running=gate.limits.max_running,
         tokens_in_flight=gate.running_tokens,
+        engine_running=engine.running,
         engine_waiting=engine.waiting,
         kv_cache_usage=engine.kv_cache_usage,
         prefix_cache_queries=engine.prefix_cache_queries,

@@ -109,8 +109,10 @@ class LlamaCppBackend(Backend):
     async def load(self) -> EngineLoad:
         """Return the share of the KV cache that running requests fill, and prefix cache figures in tokens."""
         slots: list[dict[str, Any]] = await self._running().connection.ask("/slots")
-        used = sum(int(slot.get("n_prompt_tokens", 0)) for slot in slots if slot.get("is_processing"))
+        busy = [slot for slot in slots if slot.get("is_processing")]
+        used = sum(int(slot.get("n_prompt_tokens", 0)) for slot in busy)
         return EngineLoad(
+            running=len(busy),
             waiting=0,
             kv_cache_usage=min(1.0, used / (len(slots) * self._context_length)),
             prefix_cache_queries=self._prefix_cache_queries if self.options.prefix_cache else None,

@@ -31,6 +31,7 @@ class Statistics:
     def load(self) -> EngineLoad:
         """Return the figures of all engines together; the KV cache is the fullest one's."""
         return EngineLoad(
+            running=sum(self._running.values()),
             waiting=sum(self._waiting.values()),
             kv_cache_usage=max(self._kv_usage.values(), default=0.0),
             prefix_cache_queries=self._queries,

@@ -20,6 +20,7 @@ def load_of(text: str) -> EngineLoad:
             most[name] = max(most.get(name, 0.0), sample.value)
     drafted = sums.get("spec_decode_num_draft_tokens")
     return EngineLoad(
+        running=_whole(sums.get("num_requests_running")),
         waiting=_whole(sums.get("num_requests_waiting")),
         kv_cache_usage=most.get("kv_cache_usage_perc"),
         prefix_cache_queries=_whole(sums.get("prefix_cache_queries")),
