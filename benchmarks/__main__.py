@@ -19,7 +19,12 @@ NOTES = {
     engine.measure: """
 A client's first token crosses gRPC twice, and a Python gRPC server alone takes nearly the whole bound here; the rest is
 the server's admission and the way to the engine's own process and back, the price of surviving its crashes.
-"""
+""",
+    over_vllm.measure: """
+`AsyncLLM` is called with the arguments that the backend hands it. vLLM's own server has the same weights, precision,
+threads, cache and scheduler, and on a CPU an executor of its own choice: a process for the scheduler, which spins,
+beside the one that computes. The backend puts both into one process; in the rows "with our executor" so does it.
+""",
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks

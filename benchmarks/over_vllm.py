@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from bellhousing import AsyncClient
 from bellhousing.client import RetryPolicy
 from benchmarks.figures import Figure, figure
 from benchmarks.processes import Running, free_port, running, started
-from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, OURS, PYTHON
+from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, PYTHON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
 TOKENS, ROUNDS, FIRST_ROUNDS, ADAPTERS = 32, 9, 101, 21
@@ -60,6 +60,7 @@ async def _generation() -> list[Figure]:
         arms = {
             "direct": (await stack.enter_async_context(_direct()))[0],
             "http": await stack.enter_async_context(_own_server()),
+            "http one process": await stack.enter_async_context(_own_server(ONE_PROCESS)),
             "ours": (await stack.enter_async_context(_ours(OURS)))[0],
         }
         figures: list[Figure] = []
@@ -71,6 +72,7 @@ async def _generation() -> list[Figure]:
         *figures,
         figure("TTFT added over AsyncLLM, short requests", _added(first, "ours"), at_most=2, unit=" ms"),
         figure("the same by vLLM's own server", _added(first, "http"), unit=" ms"),
+        figure("the same by that server with our executor", _added(first, "http one process"), unit=" ms"),
     ]
 
 
@@ -83,6 +85,10 @@ def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
             f"processor time of a token over vLLM's server, {at}",
             [r["ours"].cpu / r["http"].cpu for r in rounds],
             at_most=1,
+        ),
+        figure(
+            f"the same over that server with our executor, {at}",
+            [r["ours"].cpu / r["http one process"].cpu for r in rounds],
         ),
         figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=2, unit=" ms"),
     ]
@@ -148,11 +154,11 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
 
 
 @asynccontextmanager
-async def _own_server() -> AsyncIterator[Arm]:
+async def _own_server(environment: Mapping[str, str] = ENVIRONMENT) -> AsyncIterator[Arm]:
     port = free_port()
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served-model-name", "smollm2", *FLAGS]
-    with started(command, environment=ENVIRONMENT, is_silent=True) as (_, server):
+    with started(command, environment=environment, is_silent=True) as (_, server):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=READY_SECONDS) as client:
             await _ready(client)
 

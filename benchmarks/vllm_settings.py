@@ -15,8 +15,9 @@ ARGUMENTS: dict[str, Any] = {
     "max_model_len": CONTEXT,
     "max_num_seqs": SEQUENCES,
     "kv_cache_memory_bytes": int(KV_GIB * 2**30),
+    "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
 }
-"""Of `AsyncEngineArgs`."""
+"""Of `AsyncEngineArgs`; the executor is the one that the backend chooses on a CPU."""
 
 LORA_ARGUMENTS: dict[str, Any] = {"enable_lora": True, "max_loras": 4, "max_cpu_loras": 64, "max_lora_rank": 16}
 """Added where adapters are loaded; elsewhere no arm has them, as they would cost each request something."""
@@ -25,7 +26,10 @@ FLAGS = [
     "--enforce-eager", "--dtype", "bfloat16", "--max-model-len", str(CONTEXT), "--max-num-seqs", str(SEQUENCES),
     "--kv-cache-memory-bytes", str(int(KV_GIB * 2**30)), "--disable-uvicorn-access-log",
 ]  # fmt: skip
-"""The same for vLLM's own server."""
+"""The same for vLLM's own server, which is left its own executor as its users have it."""
+
+ONE_PROCESS = ENVIRONMENT | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""Of the same server made to take our executor: its flag takes no path, and this leaves it what it calls `uni`."""
 
 OURS: dict[str, Any] = {
     "backend": "vllm",

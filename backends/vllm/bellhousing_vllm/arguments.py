@@ -13,6 +13,11 @@ LEAST_CPU_LORAS = 64
 GPU_ONLY = ("gpu_memory_utilization", "kv_offload_gib", "weights_offload_gib", "sleep_mode")
 OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Environment variables set before vLLM is imported: no reports home, no hub."""
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""vLLM turns "uni" into "mp" on a CPU, since it cannot bind the threads of its own process; named by its path it stays.
+
+Of two processes, the scheduler's spins on one processor for as long as the worker's computes on another.
+"""
 
 
 def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> dict[str, Any]:
@@ -32,7 +37,7 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
         "tensor_parallel_size": parallelism.tensor,
         "pipeline_parallel_size": parallelism.pipeline,
         "data_parallel_size": parallelism.data,
-        "distributed_executor_backend": None if options.executor == "auto" else options.executor,
+        "distributed_executor_backend": _executor(settings, options, on_cpu=on_cpu),
         "enable_prefix_caching": options.prefix_cache,
         "enforce_eager": options.eager,
         "max_logprobs": options.max_logprobs,
@@ -54,6 +59,14 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
 def cpu_environment(options: VllmOptions) -> dict[str, str]:
     """Return the environment variables that stand for arguments where vLLM computes on the CPU."""
     return {"VLLM_CPU_OMP_THREADS_BIND": options.cpu_threads_bind}
+
+
+def _executor(settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> str | None:
+    parallelism = settings.parallelism
+    if on_cpu and options.executor in {"auto", "uni"} and parallelism.tensor == parallelism.pipeline == 1:
+        # Only a worker's process of its own can have its threads bound.
+        return ONE_PROCESS if options.cpu_threads_bind == "nobind" else "mp"
+    return None if options.executor == "auto" else options.executor
 
 
 def _adapters(options: VllmOptions, spare: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bellhousing.errors import (
     NotFound,
     Violation,
 )
-from bellhousing.events import Event, Progress
+from bellhousing.events import Event, Progress, Started
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing_vllm.adapters import check_adapter
 from bellhousing_vllm.arguments import check_device
@@ -95,7 +95,8 @@ class VllmBackend(Backend):
             raise ContextOverflow(len(ids), self._context_length, backend=NAME)
         translation = Translation(request, self._vocabulary, self._eos, room)
         try:
-            async with aclosing(engine.outputs(request, ids, room, adapter)) as outputs:  # type: ignore[type-var]
+            async with engine.outputs(request, ids, room, adapter) as outputs:
+                yield Started(len(ids))
                 async for output in outputs:
                     for event in translation.events(output):
                         yield event

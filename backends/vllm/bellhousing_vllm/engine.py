@@ -1,8 +1,9 @@
 """vLLM's own engine: the only module that imports it, and only in the engine's process."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +58,32 @@ class Engine:
             raise ConfigurationError(f"vLLM refuses the configuration: {error}", reason="INVALID_CONFIG") from error
         return cls(llm, statistics)
 
+    @asynccontextmanager
     async def outputs(
         self, request: GenerationRequest, ids: list[int], room: int, adapter: Any = None
-    ) -> AsyncIterator[Any]:
-        """Yield the `RequestOutput`s of a request, each with what is new. Closing it aborts the request."""
-        from vllm.inputs import TokensPrompt
+    ) -> AsyncIterator[AsyncIterator[Any]]:
+        """Enter once vLLM has taken a request; yield its `RequestOutput`s, each with what is new. Leaving aborts it."""
+        from vllm.inputs import tokens_input
 
         outputs = self._llm.generate(
-            TokensPrompt(prompt_token_ids=ids),
+            tokens_input(ids),  # taken as it is, where a `TokensPrompt` goes through a thread first
             _parameters(request, room),
             request.id,
             lora_request=adapter,
             priority=PRIORITIES[request.priority],
         )
         async with aclosing(outputs):
-            async for output in outputs:
-                yield output
+            first = asyncio.ensure_future(anext(outputs))
+            try:
+                await asyncio.sleep(0)  # all checks are made before vLLM waits for anything
+                if first.done():
+                    first.result()
+                async with aclosing(_joined(first, outputs)) as joined:
+                    yield joined
+            finally:
+                first.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await first
 
     @property
     def is_dead(self) -> bool:
@@ -106,6 +117,12 @@ class Engine:
     def close(self) -> None:
         """End the engine's own processes."""
         self._llm.shutdown()
+
+
+async def _joined(first: Awaitable[Any], others: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+    yield await first
+    async for output in others:
+        yield output
 
 
 def _parameters(request: GenerationRequest, room: int) -> Any:

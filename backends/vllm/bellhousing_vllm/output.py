@@ -10,7 +10,6 @@ from bellhousing.events import (
     Finished,
     FinishReason,
     SequenceEnd,
-    Started,
     TokenLogprob,
     TopLogprob,
 )
@@ -20,7 +19,7 @@ from bellhousing_vllm.vocabulary import Vocabulary
 
 
 class Translation:
-    """The outputs of one request. `room` is the number of tokens that fit behind the prompt."""
+    """The outputs of one request, after Started. `room` is the number of tokens that fit behind the prompt."""
 
     def __init__(self, request: GenerationRequest, vocabulary: Vocabulary, eos: frozenset[int], room: int) -> None:
         self._request = request
@@ -30,13 +29,9 @@ class Translation:
         self._sequences = request.sampling.n or 1
         self._ends: dict[int, SequenceEnd] = {}
         self._prompt_logprobs: tuple[TokenLogprob, ...] = ()
-        self._has_started = False
 
     def events(self, output: Any) -> Iterator[Event]:
         """Yield the events of one `RequestOutput`. Raises `EngineFault` for an end that is none."""
-        if not self._has_started:
-            self._has_started = True
-            yield Started(len(output.prompt_token_ids), output.num_cached_tokens)
         if output.prompt_logprobs:
             self._prompt_logprobs = self._of_prompt(output)
         for completion in output.outputs:

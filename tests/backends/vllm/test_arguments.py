@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import EngineSettings
-from bellhousing_vllm.arguments import check_device, cpu_environment, engine_arguments
+from bellhousing_vllm.arguments import ONE_PROCESS, check_device, cpu_environment, engine_arguments
 from bellhousing_vllm.options import VllmOptions
 
 
@@ -86,6 +86,22 @@ def test_adapters_have_room_in_the_hosts_memory_for_many_more_than_a_batch_takes
 def test_on_a_cpu_the_kv_cache_is_small_and_threads_are_left_where_they_are() -> None:
     assert arguments(on_cpu=True)["kv_cache_memory_bytes"] == 2**30
     assert cpu_environment(VllmOptions()) == {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "expected"),
+    [
+        ({}, {}, ONE_PROCESS),
+        ({"executor": "uni"}, {}, ONE_PROCESS),
+        ({"executor": "mp"}, {}, "mp"),
+        ({"cpu_threads_bind": "0-3"}, {}, "mp"),
+        ({}, {"parallelism": {"tensor": 2}}, None),
+    ],
+)
+def test_on_a_cpu_one_rank_computes_in_the_process_of_its_scheduler_unless_threads_are_bound(
+    options: dict[str, Any], settings: dict[str, Any], expected: str | None
+) -> None:
+    assert arguments(options, settings, on_cpu=True).get("distributed_executor_backend") == expected
 
 
 def test_on_a_cpu_there_is_one_more_place_for_the_adapter_of_the_base_model() -> None:

@@ -45,7 +45,8 @@ def vllm_url(model_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_path), "--port", str(port),
-        "--host", "127.0.0.1", "--served-model-name", "smollm2", "--enforce-eager", "--max-model-len", str(CONTEXT),
+        "--host", "127.0.0.1", "--served-model-name", "smollm2", "--enforce-eager", "--dtype", "float32",
+        "--max-model-len", str(CONTEXT),
         "--kv-cache-memory-bytes", str(2**28), "--enable-lora", "--max-loras", "2", "--enable-prompt-tokens-details",
     ]  # fmt: skip
     variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}

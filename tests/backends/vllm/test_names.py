@@ -51,6 +51,8 @@ NEEDED = {
         "from_engine_args", "generate", "errored", "add_lora", "remove_lora", "pin_lora", "sleep", "wake_up",
         "shutdown", "get_tokenizer",
     },
+    "vllm.inputs:tokens_input": {"prompt_token_ids"},
+    "vllm.v1.executor.uniproc_executor:UniProcExecutor": {"collective_rpc"},
     "vllm.outputs:RequestOutput": {"outputs", "prompt_token_ids", "prompt_logprobs", "num_cached_tokens"},
     "vllm.outputs:CompletionOutput": {"index", "text", "token_ids", "logprobs", "finish_reason", "stop_reason"},
     "vllm.lora.request:LoRARequest": {"lora_name", "lora_int_id", "lora_path"},
