@@ -9,7 +9,7 @@ import pytest
 from bellhousing.errors import BellhousingError, ConfigurationError, EngineUnavailable
 from bellhousing.testing import Served, serving
 from bellhousing_vllm import VllmBackend
-from tests.backends.vllm.conftest import FRANCE
+from tests.backends.vllm.conftest import FRANCE, OPTIONS
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -20,7 +20,7 @@ LIST = "apple, pear, plum, apple, pear, plum, apple, pear, plum, apple, pear, pl
 async def test_speculation_gives_the_same_tokens_and_tells_what_was_accepted_and_a_drain_lets_streams_end(
     model_path: Path, served: Served
 ) -> None:
-    options = {"eager": True, "context_length": 512, "kv_cache_gib": 0.25, "speculative": SPECULATIVE}
+    options = OPTIONS | {"context_length": 512, "kv_cache_gib": 0.25, "lora": {}, "speculative": SPECULATIVE}
     model = {"name": "smollm2", "model": str(model_path), "batching": {"max_sequences": 4}}
     async with serving(VllmBackend, options=options, model=model) as speculating:
         plain, drafted = [
