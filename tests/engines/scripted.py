@@ -48,7 +48,8 @@ class ScriptedEngine(ABC):
     """An engine that follows a script, behind its own HTTP API.
 
     `asked` is every request; `running` the number of streams now, `left` of those whose client left before the end.
-    With `hold` a stream stops before its token of that number (from 0) until `release` is set.
+    With `hold` a stream stops before its token of that number (from 0) until `release` is set. With `failure` every
+    stream sends that frame in place of its next and ends.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class ScriptedEngine(ABC):
         self.left = 0
         self.hold: int | None = None
         self.release = asyncio.Event()
+        self.failure: bytes | None = None
         self._faults: dict[str, deque[Fault]] = {}
 
     def fault(self, path: str, *faults: Fault) -> None:
@@ -86,6 +88,9 @@ class ScriptedEngine(ABC):
             for number, frame in enumerate(frames):
                 if number == self.hold:
                     await self.release.wait()
+                if self.failure is not None:
+                    yield self.failure
+                    break
                 yield frame
                 await asyncio.sleep(0)
             has_ended = True
@@ -94,9 +99,9 @@ class ScriptedEngine(ABC):
             self.left += not has_ended
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[tuple[HttpServer, Self]]:
-        """Serve on a free loopback port for the body."""
-        server = HttpServer(self)
+    async def listening(self, port: int = 0) -> AsyncIterator[tuple[HttpServer, Self]]:
+        """Serve on a loopback port for the body, a free one unless told."""
+        server = HttpServer(self, port)
         await server.open()
         try:
             yield server, self

@@ -90,9 +90,9 @@ Handler = Callable[[Asked], Awaitable[Answer]]
 class HttpServer:
     """Answers requests with `handler` while it is open. `open` and `close` may alternate; the port stays the same."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, port: int = 0) -> None:
         self._handler = handler
-        self._port = 0
+        self._port = port
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -102,14 +102,18 @@ class HttpServer:
         return f"http://127.0.0.1:{self._port}"
 
     async def open(self) -> None:
-        """Listen, on a free port the first time."""
+        """Listen; where no port was given, on a free one the first time."""
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._listener.sockets[0].getsockname()[1]
 
-    async def close(self) -> None:
-        """Refuse connections from now on, and break those that are open."""
+    def refuse(self) -> None:
+        """Refuse connections from now on; those that are open go on."""
         if self._listener:
             self._listener.close()
+
+    async def close(self) -> None:
+        """Refuse connections from now on, and break those that are open."""
+        self.refuse()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -140,17 +144,17 @@ class _Connection:
     async def run(self) -> None:
         while asked := await self._asked():
             answering = asyncio.ensure_future(self._answer(asked))
-            leaving = asyncio.ensure_future(self._reader.read(1 << 16))
+            reading = asyncio.ensure_future(self._reader.read(1 << 16))
             try:
-                await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if leaving.done() and not answering.done() and not leaving.result():
-                    return
+                await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done() and not answering.done() and not reading.result():
+                    return  # the client has left
                 await answering
-                if leaving.done() and leaving.result():
-                    self._http.receive_data(leaving.result())
             finally:
+                await _end(reading)
                 await _end(answering)
-                await _end(leaving)
+            if not reading.cancelled():  # the beginning of the next request
+                self._http.receive_data(reading.result())
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()

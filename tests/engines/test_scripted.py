@@ -110,6 +110,12 @@ async def test_held_streams_run_until_they_are_released() -> None:
     assert (engine.running, engine.left) == (0, 0)
 
 
+async def test_a_failure_ends_the_streams_that_run() -> None:
+    engine = tgi.ScriptedTgi()
+    engine.failure = tgi.error_frame("gone", "generation")
+    assert (await asked(engine, "/generate_stream", TGI)).text == engine.failure.decode()
+
+
 def shape(value: Any) -> Any:
     """Return a JSON value's keys and kinds."""
     if isinstance(value, dict):

@@ -84,3 +84,22 @@ async def test_a_client_that_leaves_ends_the_answer() -> None:
             assert await anext(answer.aiter_raw()) == b"first"
         async with asyncio.timeout(10):
             await has_ended.wait()
+
+
+async def test_a_request_that_follows_at_once_is_not_lost() -> None:
+    request = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with listening(echo) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+        for number in range(200):
+            writer.write(request % number)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert (await reader.readexactly(length)).decode() == f'["GET", "/{number}", ""]'
+        writer.close()
+
+
+async def test_requests_that_come_together_are_answered_in_order() -> None:
+    together = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with listening(echo) as server:
+        answer = await raw(server, together)
+    assert answer.index(b'"/a"') < answer.index(b'"/b"')

@@ -12,10 +12,6 @@ from bellhousing_tgi.description import described
 from bellhousing_tgi.options import AttachedTgiOptions
 from bellhousing_tgi.router import RouterBackend
 
-PULSE_SECONDS = 1.0
-PULSES_MISSED = 3
-"""So many missed in a row count as a death; core then attaches again and again, as it restarts an engine."""
-
 
 class AttachedTgiBackend(RouterBackend):
     """Serves the model of a running router."""
@@ -29,7 +25,8 @@ class AttachedTgiBackend(RouterBackend):
         check_settings(self.spec.settings)
         progress(Progress("attaching"))
         adapters = dict.fromkeys(self.options.adapters, "")
-        router = await self._connect(self.options.url, await asyncio.to_thread(self.options.key), adapters)
+        self._open(self.options.url, await asyncio.to_thread(self.options.key))
+        router = await self._asked(adapters)
         most = self.spec.settings.batching.max_sequences or router.limits.max_concurrent_requests
         reasons = {
             "batching.max_sequences": "most requests sent to the router at once; how it batches is its own affair",
@@ -37,11 +34,3 @@ class AttachedTgiBackend(RouterBackend):
             "batching.max_total_tokens": OWN_AFFAIR,
         }
         return described(router, EngineSettings(batching=Batching(max_sequences=most)), reasons, adapters)
-
-    async def died(self) -> str:
-        """Return when the router has not said that it is well for a few seconds."""
-        missed = 0
-        while missed < PULSES_MISSED:
-            await asyncio.sleep(PULSE_SECONDS)
-            missed = 0 if self._api and await self._api.is_well() else missed + 1
-        return "the TGI router does not answer, or says that its engine is dead"

@@ -35,6 +35,7 @@ def described(
     reasons: Mapping[str, str],
     adapters: Mapping[str, str],
     *,
+    model_digest: str = "",
     precision: str = "",
 ) -> ModelInfo:
     """Return the description of the model that a router serves; `adapters` are name to digest."""
@@ -46,7 +47,7 @@ def described(
         max_running=min(effective.batching.max_sequences or most, most),
         capabilities=_capabilities(router, adapters),
         defaults=DEFAULTS,
-        model_digest=str(router.info.get("model_sha") or ""),
+        model_digest=model_digest or str(router.info.get("model_sha") or ""),
         precision=precision,
         effective=effective,
         reasons=reasons,

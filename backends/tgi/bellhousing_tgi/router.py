@@ -1,5 +1,6 @@
 """What both TGI backends do once a router is there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from bellhousing.backend import Backend, EngineLoad, TokenPiece
@@ -14,15 +15,24 @@ from bellhousing_tgi.limits import Limits
 from bellhousing_tgi.metrics import load_of
 from bellhousing_tgi.prompts import Prompts
 
+PULSE_SECONDS = 1.0
+PULSES_MISSED = 3
+"""So many missed in a row count as a death; core then starts or attaches again and again."""
+
 
 class RouterBackend(Backend):
     """Serves the model of a router over its native API."""
 
     _api: Api | None = None
 
-    async def _connect(self, url: str, key: str, adapters: Mapping[str, str]) -> Router:
-        """Ask a router what it is. Raises `EngineUnavailable` for one whose shards are not well."""
-        api = self._api = Api(url, key, self.name)
+    def _open(self, url: str, key: str) -> Api:
+        """Make the client of a router; `stop` closes it."""
+        self._api = Api(url, key, self.name)
+        return self._api
+
+    async def _asked(self, adapters: Mapping[str, str]) -> Router:
+        """Ask the router what it is. Raises `EngineUnavailable` for one whose shards are not well."""
+        api = self._running()
         info = await api.get("/info")
         if not await api.is_well():
             raise EngineUnavailable(
@@ -66,6 +76,14 @@ class RouterBackend(Backend):
         api, self._api = self._api, None
         if api:
             await api.close()
+
+    async def died(self) -> str:
+        """Return when the router has not said that it is well several times in a row."""
+        missed = 0
+        while missed < PULSES_MISSED:
+            await asyncio.sleep(PULSE_SECONDS)
+            missed = 0 if self._api and await self._api.is_well() else missed + 1
+        return "the TGI router does not answer, or says that its engine is dead"
 
     async def load(self) -> EngineLoad:
         """Return the figures of the router's metrics."""

@@ -75,7 +75,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         model = self._adapting(request.model, context)
         if model.info.capabilities.adapters == "static":
             raise Unsupported(
-                f"the engine of model {model.name!r} ({model.info.engine}) takes adapters only as it starts"
+                f"the engine of model {model.name!r} ({model.info.engine}) takes adapters only when it starts"
             )
         violations = [Violation(f, "must not be empty") for f in ("name", "source") if not getattr(request, f)]
         if violations:
