@@ -1,8 +1,8 @@
 """A stand-in for `text-generation-launcher` that behaves as the recorded one does, around a scripted router.
 
-`standin` writes an executable that runs it. It loads for a while, listens only then, has a process for a shard, ends
-with 1 when that dies, after an error in each stream, and on SIGTERM refuses connections and lets running streams finish. What it was given is in the
-file of its record, as JSON.
+`standin` writes an executable that runs it. It loads for a while, listens only then, and has a process for a shard.
+When that dies each stream gets an error, and it ends with 1. On SIGTERM it refuses connections and lets running streams
+finish. SIGUSR1 lets held streams go on. What it was given is in the file of its record, as JSON.
 """
 
 import argparse
@@ -65,6 +65,7 @@ async def launch(arguments: list[str], record: Path, *, hold: int | None, fails:
     router.max_concurrent_requests = int(flags["--max-concurrent-requests"])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, router.release.set)
     async with router.listening(int(flags["--port"])) as (server, _):
         dying, stopping = asyncio.ensure_future(shard.wait()), asyncio.ensure_future(stop.wait())
         await asyncio.wait({dying, stopping}, return_when=asyncio.FIRST_COMPLETED)

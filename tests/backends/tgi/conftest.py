@@ -1,11 +1,13 @@
 """A scripted router, and ours attached to it behind a real server."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from bellhousing.events import Event
@@ -21,9 +23,29 @@ from tests.engines.replay import replaying
 from tests.engines.server import HttpServer
 from tests.engines.tgi import ScriptedTgi
 
+LIVE_URL = os.environ.get("BELLHOUSING_TGI_URL", "")
 PROMPT = "one two three"
 STREAM = "/generate_stream"
 ADAPTERS = ("lora-a", "lora-b")
+
+
+_left_out: list[pytest.Item] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a real router where there is none: not run, and so not passed."""
+    _left_out[:] = [item for item in items if item.get_closest_marker("tgi_live") and not LIVE_URL]
+    if _left_out:
+        items[:] = [item for item in items if item not in _left_out]
+        config.hook.pytest_deselected(items=_left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and why."""
+    if _left_out:
+        terminalreporter.write_line(
+            f"tgi_live: {len(_left_out)} tests left out, since BELLHOUSING_TGI_URL names no router"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,12 @@ import psutil
 import pytest
 
 from bellhousing.errors import BellhousingError, ConfigurationError, EngineUnavailable
+from bellhousing.process.ports import free_port
+from bellhousing.requests import GenerationRequest
 from bellhousing.settings import Batching, EngineSettings, Parallelism
 from bellhousing.testing import Served, serving
 from bellhousing_tgi import TgiBackend, TgiOptions
+from bellhousing_tgi.api import Api
 from bellhousing_tgi.launcher import SETTABLE, command_line, environment
 from tests.backends.tgi.conftest import PROMPT
 from tests.engines.launcher import standin
@@ -235,3 +238,30 @@ async def test_a_request_that_the_router_fails_is_no_death(tmp_path: Path) -> No
         with pytest.raises(BellhousingError):
             await served.client.complete(PROMPT, max_tokens=2, regex="([")
         assert await served.client.is_serving()
+
+
+async def test_streams_that_run_finish_when_the_launcher_is_asked_to_end(tmp_path: Path) -> None:
+    program, _ = standin(tmp_path, hold=3)
+    key, port = "secret", free_port()
+    arguments = ["--port", str(port), "--max-concurrent-requests", "4"]
+    launcher = await asyncio.create_subprocess_exec(program, *arguments, env={**os.environ, "API_KEY": key})
+    api = Api(f"http://127.0.0.1:{port}", key, "tgi")
+    request = GenerationRequest("x", PROMPT)
+    try:
+        async with asyncio.timeout(30):
+            while not await api.is_well():
+                await asyncio.sleep(0.05)
+            body = {"inputs": PROMPT, "parameters": {"max_new_tokens": 6, "details": True}}
+            async with api.generating(body, request) as events:
+                first = await anext(aiter(events))
+                launcher.terminate()
+                while await api.is_well():
+                    await asyncio.sleep(0.02)
+                os.kill(launcher.pid, signal.SIGUSR1)
+                rest = [event async for event in events]
+            assert (first["index"], rest[-1]["details"]["finish_reason"]) == (1, "length")
+            assert await launcher.wait() == 0
+    finally:
+        await api.close()
+        if launcher.returncode is None:
+            launcher.kill()
