@@ -5,8 +5,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
 
 import httpx
 
@@ -17,15 +17,15 @@ from benchmarks.figures import Figure, figure
 from benchmarks.processes import port_of, running, started
 from benchmarks.replayed import TOKENS, body
 
-LEVELS, STREAMS, PAIRS = (1, 8), 16, 15
+LEVELS, STREAMS, PAIRS, FIRST_PAIRS = (1, 8), 8, 15, 51
 """Streams at once, streams a run, and runs."""
 
-Arm = Callable[[], Awaitable[int]]
-"""Reads one stream to its end and returns how many tokens came."""
+Arm = Callable[[], AsyncIterator[int]]
+"""Opens one stream and yields how many tokens came, each time some do."""
 
 
 async def measure() -> list[Figure]:
-    """Return the ratio of tokens/s at each number of streams."""
+    """Return the ratio of tokens/s at each number of streams, and the TTFT that is added."""
     async with AsyncExitStack() as stack:
         router, _ = stack.enter_context(started([sys.executable, "-m", "benchmarks.replayed"]))
         url = f"http://127.0.0.1:{port_of(router)}"
@@ -34,7 +34,7 @@ async def measure() -> list[Figure]:
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False))
         client = await stack.enter_async_context(AsyncClient(server.address, retry=RetryPolicy(attempts=1)))
         arms: dict[str, Arm] = {"plain": lambda: _plain(http), "ours": lambda: _ours(client)}
-        return [await _figure(arms, streams) for streams in LEVELS]
+        return [*[await _figure(arms, streams) for streams in LEVELS], await _first(arms)]
 
 
 async def _figure(arms: Mapping[str, Arm], streams: int) -> Figure:
@@ -51,7 +51,7 @@ async def _rate(arm: Arm, streams: int) -> float:
     """Return tokens/s of so many streams at once, each read one after the other. Raises when a token is missing."""
 
     async def reader() -> int:
-        return sum([await arm() for _ in range(STREAMS // streams)])
+        return sum([count for _ in range(STREAMS // streams) async for count in arm()])
 
     began = time.perf_counter()
     found = sum(await asyncio.gather(*(reader() for _ in range(streams))))
@@ -61,18 +61,30 @@ async def _rate(arm: Arm, streams: int) -> float:
     return found / elapsed
 
 
-async def _plain(http: httpx.AsyncClient) -> int:
+async def _first(arms: Mapping[str, Arm]) -> Figure:
+    added = []
+    for _ in range(FIRST_PAIRS + 1):
+        found = {name: await _ttft(arms[name]) for name in random.sample(list(arms), len(arms))}
+        added.append((found["ours"] - found["plain"]) * 1000)
+    return figure("TTFT added, of which the router's /tokenize is a part", added[1:], unit=" ms")
+
+
+async def _ttft(arm: Arm) -> float:
+    began = time.perf_counter()
+    async with aclosing(arm()) as counts:  # type: ignore[type-var]
+        await anext(counts)
+        return time.perf_counter() - began
+
+
+async def _plain(http: httpx.AsyncClient) -> AsyncIterator[int]:
     """Read as any client of the API must: lines, and their JSON."""
-    tokens = 0
     async with http.stream("POST", "/generate_stream", json=body()) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data:"):
-                tokens += bool(json.loads(line[5:])["token"])
-    return tokens
+                yield int(bool(json.loads(line[5:])["token"]))
 
 
-async def _ours(client: AsyncClient) -> int:
-    tokens = 0
-    async for delta in client.generate(SAMPLE, max_tokens=TOKENS, temperature=0):
-        tokens += delta.token_count
-    return tokens
+async def _ours(client: AsyncClient) -> AsyncIterator[int]:
+    async with client.generate(SAMPLE, max_tokens=TOKENS, temperature=0) as stream:
+        async for delta in stream:
+            yield delta.token_count

@@ -1,6 +1,6 @@
 """A TGI router that plays one recorded generation as fast as it can: `python -m benchmarks.replayed`.
 
-Its port is the first line. All exchanges are recorded ones, but for the body of the generation's request: that is ours.
+Its port is the first line. All exchanges are recorded ones, but for the generation: longer, and asked for by our body.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from tests.engines.replay import replaying
 
 GENERATION = "stream_queued"
 AROUND = ("launcher_info", "health_ok", "tokenize_empty", "tokenize", "chat_tokenize", "metrics_fresh")
-TOKENS = 300
-"""Of the recorded generation."""
+TIMES = 10
+"""So often its frames but the last are played, so that what a request costs once is not all that is measured."""
+TOKENS = 299 * TIMES + 1
 
 
 def body() -> object:
@@ -27,8 +28,9 @@ def body() -> object:
 
 
 def generation() -> Recording:
-    """Return the generation as the answer to `body()`."""
-    return replace(recording("tgi", GENERATION), body=body())
+    """Return the generation, made longer, as the answer to `body()`."""
+    one = recording("tgi", GENERATION)
+    return replace(one, body=body(), chunks=(*one.chunks[:-1] * TIMES, one.chunks[-1]))
 
 
 async def serve() -> None:
