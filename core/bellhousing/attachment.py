@@ -1,5 +1,7 @@
 """What every backend shares that attaches to an engine's own server (ADR 4)."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +13,10 @@ from bellhousing.settings import EngineSettings, Strict
 
 OWN_AFFAIR = "the attached server has settings of its own"
 """Why a setting of such an engine is not effective."""
+
+PULSE_SECONDS = 1.0
+PULSES_MISSED = 3
+"""So many missed in a row count as a death; core then attaches again and again, as it restarts an engine."""
 
 
 class Attachment(Strict):
@@ -48,3 +54,11 @@ def check_settings(wanted: EngineSettings) -> None:
     asked += [f"batching.{name}" for name, value in wanted.batching if value and name != "max_sequences"]
     if asked:
         raise ConfigurationError(f"{', '.join(asked)}: expected unset, since {OWN_AFFAIR}", reason="INVALID_CONFIG")
+
+
+async def until_unwell(is_well: Callable[[], Awaitable[bool]]) -> None:
+    """Ask a server every second how it is; return once it was not well three times in a row."""
+    missed = 0
+    while missed < PULSES_MISSED:
+        await asyncio.sleep(PULSE_SECONDS)
+        missed = 0 if await is_well() else missed + 1

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bellhousing.attachment import Attachment, check_settings
+from bellhousing.attachment import Attachment, check_settings, until_unwell
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Batching, EngineSettings, Parallelism
 
@@ -38,3 +38,14 @@ def test_settings_that_are_the_servers_own_are_refused_together() -> None:
     with pytest.raises(ConfigurationError, match=r"parallelism\.data, batching\.max_total_tokens: expected unset"):
         check_settings(settings)
     check_settings(EngineSettings(batching=Batching(max_sequences=4)))
+
+
+async def test_a_server_is_unwell_once_it_was_not_well_three_times_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bellhousing.attachment.PULSE_SECONDS", 0.0)
+    answers = iter([True, False, False, True, False, False, False])
+
+    async def is_well() -> bool:
+        return next(answers)
+
+    await until_unwell(is_well)
+    assert list(answers) == []

@@ -1,8 +1,8 @@
 """What both TGI backends do once a router is there."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from bellhousing.attachment import until_unwell
 from bellhousing.backend import Backend, EngineLoad, TokenPiece
 from bellhousing.errors import ContextOverflow, EngineFault, EngineUnavailable, NotFound
 from bellhousing.events import Event
@@ -14,10 +14,6 @@ from bellhousing_tgi.errors import RETRY_SECONDS, dead, unreadable
 from bellhousing_tgi.limits import Limits
 from bellhousing_tgi.metrics import load_of
 from bellhousing_tgi.prompts import Prompts
-
-PULSE_SECONDS = 1.0
-PULSES_MISSED = 3
-"""So many missed in a row count as a death; core then starts or attaches again and again."""
 
 
 class RouterBackend(Backend):
@@ -79,10 +75,7 @@ class RouterBackend(Backend):
 
     async def died(self) -> str:
         """Return when the router has not said that it is well several times in a row."""
-        missed = 0
-        while missed < PULSES_MISSED:
-            await asyncio.sleep(PULSE_SECONDS)
-            missed = 0 if self._api and await self._api.is_well() else missed + 1
+        await until_unwell(self._running().is_well)
         return "the TGI router does not answer, or says that its engine is dead"
 
     async def load(self) -> EngineLoad:

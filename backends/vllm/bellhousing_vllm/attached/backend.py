@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from bellhousing.attachment import check_settings
+from bellhousing.attachment import check_settings, until_unwell
 from bellhousing.backend import AdapterFiles, Backend, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import (
     BellhousingError,
@@ -28,9 +28,6 @@ from bellhousing_vllm.attached.options import AttachedOptions
 from bellhousing_vllm.attached.pieces import SAMPLE, Decoding, decoding_of, piece
 from bellhousing_vllm.errors import dead
 
-PULSE_SECONDS = 1.0
-PULSES_MISSED = 3
-"""So many missed in a row count as a death; core then attaches again and again, as it restarts an engine."""
 LOAD_SECONDS = 300.0
 
 
@@ -99,10 +96,7 @@ class AttachedVllmBackend(Backend):
 
     async def died(self) -> str:
         """Return when the server has not said that it is well for a few seconds."""
-        missed = 0
-        while missed < PULSES_MISSED:
-            await asyncio.sleep(PULSE_SECONDS)
-            missed = 0 if self._api and await self._api.is_well() else missed + 1
+        await until_unwell(self._running().is_well)
         return "the vLLM server does not answer, or says that its engine is dead"
 
     async def load(self) -> EngineLoad:
