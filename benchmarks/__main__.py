@@ -6,7 +6,7 @@ import datetime
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, over_vllm, streams
+from benchmarks import contract, engine, over_tgi, over_vllm, streams
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
@@ -14,6 +14,7 @@ SECTIONS = {
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
+    "Over TGI's own API, replayed": over_tgi.measure,
 }
 NOTES = {
     engine.measure: """

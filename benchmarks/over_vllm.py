@@ -18,8 +18,9 @@ import httpx
 
 from bellhousing import AsyncClient
 from bellhousing.client import RetryPolicy
+from bellhousing.process.ports import free_port
 from benchmarks.figures import Figure, figure
-from benchmarks.processes import Running, free_port, running, started
+from benchmarks.processes import Running, running, started
 from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, PYTHON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -37,10 +36,15 @@ def running(
     """Run `benchmarks.servers` with these arguments for the body."""
     command = [python, "-m", "benchmarks.servers", *arguments]
     with started(command, environment=environment) as (child, server):
-        port = (child.stdout.readline() if child.stdout else "").strip()
-        if not port.isdigit():
-            raise RuntimeError(f"{' '.join(command)}: expected a port on its first line, found {port!r}")
-        yield Running(f"127.0.0.1:{port}", server.process)
+        yield Running(f"127.0.0.1:{port_of(child)}", server.process)
+
+
+def port_of(child: "subprocess.Popen[str]") -> int:
+    """Return the port on a process's first line. Raises `RuntimeError` when there is none."""
+    port = (child.stdout.readline() if child.stdout else "").strip()
+    if not port.isdigit():
+        raise RuntimeError(f"{child.args!r}: expected a port on its first line, found {port!r}")
+    return int(port)
 
 
 @contextlib.contextmanager
@@ -72,10 +76,3 @@ def _end(process: psutil.Process) -> None:
     for left in psutil.wait_procs(family, STOP_SECONDS)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             left.kill()
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that was free just now, for servers that cannot choose one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

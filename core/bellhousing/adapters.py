@@ -7,7 +7,7 @@ device is full the least recently used adapter without a lease goes.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,18 +19,24 @@ from bellhousing.errors import AlreadyExists, BellhousingError, NotFound, Overlo
 
 AdapterState = Literal["registered", "fetching", "host", "device", "failed"]
 SAFE_SUFFIXES = (".safetensors", ".gguf")
+STATIC_SOURCE = "engine"
+"""Where an adapter comes from that the engine was started with; no URI, so none can be registered from there."""
 CHUNK = 1 << 20
 SETTLED_SECONDS = 2.0
 
 
 @dataclass(eq=False, slots=True)
 class AdapterEntry:
-    """A registered adapter. `leases` counts the requests that use it now; `last_used` is in Unix seconds."""
+    """A registered adapter. `leases` counts the requests that use it now; `last_used` is in Unix seconds.
+
+    A static one came with the engine: it is on the device for as long as that runs, and nobody loads or unloads it.
+    """
 
     name: str
     source: str
     tenant: str = ""
     pinned: bool = False
+    is_static: bool = False
     path: Path = Path()
     digest: str = ""
     stamp: tuple[int, ...] = ()
@@ -92,11 +98,16 @@ class Adapters:
         """Return the names of the adapters on the device, sorted."""
         return sorted(entry.name for entry in self._entries.values() if entry.state == "device")
 
-    def forget_residency(self) -> None:
-        """Note that the engine was started anew: nothing is on the device."""
+    def engine_started(self, static: Mapping[str, str]) -> None:
+        """Note that the engine was started anew: on the device are only the adapters it came with, name to digest."""
+        self._entries = {name: entry for name, entry in self._entries.items() if not entry.is_static}
         for entry in self._entries.values():
             if entry.state == "device":
                 entry.state = "host"
+        for name, digest in static.items():
+            self._entries[name] = AdapterEntry(
+                name, STATIC_SOURCE, pinned=True, is_static=True, digest=digest, state="device", load_count=1
+            )
 
     @asynccontextmanager
     async def lease(self, name: str, tenant: str, backend: Backend) -> AsyncIterator[str]:
@@ -135,6 +146,8 @@ class Adapters:
     async def unload(self, name: str, backend: Backend, *, forget: bool = False) -> None:
         """Take an adapter off the device. Raises `PreconditionFailed` while a request uses it."""
         entry = self.find(name)
+        if entry.is_static:
+            raise PreconditionFailed(f"adapter {name!r} came with the engine and stays as long as the engine runs")
         if entry.leases:
             raise PreconditionFailed(f"adapter {name!r} is in use by {entry.leases} requests, expected none")
         async with entry.changing:

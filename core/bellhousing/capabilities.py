@@ -103,7 +103,10 @@ def _intersect(outer: Range, inner: Range) -> Range:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What requests to a model may ask for. `parameters` maps a field's path to its range; see `parameters()`."""
+    """What requests to a model may ask for. `parameters` maps a field's path to its range; see `parameters()`.
+
+    `static_adapters` are those that the engine was started with (support `static`): name to digest, "" where unknown.
+    """
 
     parameters: dict[str, Range] = field(default_factory=dict)
     token_ids: bool = False
@@ -111,6 +114,7 @@ class Capabilities:
     detokenize: bool = False
     embed: bool = False
     adapters: AdapterSupport = "none"
+    static_adapters: Mapping[str, str] = field(default_factory=dict)
     sleep: bool = False
     determinism: Determinism = "none"
     logprobs_mode: LogprobsMode = "unspecified"

@@ -178,7 +178,7 @@ class ServedModel:
             await self._stop()
             raise
         self.instance_id = secrets.token_hex(6)
-        self.adapters.forget_residency()
+        self.adapters.engine_started(self._info.capabilities.static_adapters)
         self._serve()
 
     def _serve(self) -> None:

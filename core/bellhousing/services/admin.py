@@ -73,6 +73,10 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     async def RegisterAdapter(self, request: pb.RegisterAdapterRequest, context: Context) -> pb.RegisterAdapterResponse:
         """Make an adapter known."""
         model = self._adapting(request.model, context)
+        if model.info.capabilities.adapters == "static":
+            raise Unsupported(
+                f"the engine of model {model.name!r} ({model.info.engine}) takes adapters only when it starts"
+            )
         violations = [Violation(f, "must not be empty") for f in ("name", "source") if not getattr(request, f)]
         if violations:
             raise InvalidRequest(violations)

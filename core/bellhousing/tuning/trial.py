@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,6 +15,7 @@ from bellhousing.client import AsyncClient, RetryPolicy
 from bellhousing.config import ModelConfig
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
 from bellhousing.events import Progress
+from bellhousing.process.ports import free_port
 from bellhousing.tuning.report import Point, point_of
 from bellhousing.tuning.space import Settings, applied
 from bellhousing.tuning.workload import Sample, Workload, run
@@ -62,7 +62,7 @@ async def serving(model: dict[str, Any], load_seconds: float) -> AsyncIterator[A
 
     Raises `ConfigurationError` with the server's last words when it ends, `DeadlineExceeded` when it takes too long.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="bellhousing-tune-") as directory:
         empty = Path(directory) / "bellhousing.toml"
         empty.touch()  # or the server would read the one of this directory
@@ -111,9 +111,3 @@ async def _stop(server: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(STOP_SECONDS):
                 await server.wait()
                 return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

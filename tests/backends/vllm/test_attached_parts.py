@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from bellhousing.errors import (
     BellhousingError,
@@ -17,7 +16,7 @@ from bellhousing.errors import (
 from bellhousing.events import Delta, Started
 from bellhousing.requests import GenerationRequest, Sampling, Stopping, StructuredOutput
 from bellhousing.testing import serving
-from bellhousing_vllm.attached import AttachedOptions, AttachedVllmBackend
+from bellhousing_vllm.attached import AttachedVllmBackend
 from bellhousing_vllm.attached.api import error_of
 from bellhousing_vllm.attached.completion import Completion, request_body
 from bellhousing_vllm.attached.metrics import load_of
@@ -49,19 +48,6 @@ def end(**choice: Any) -> str:
     list(completion.events(chunk(text="a", token_ids=[5])))
     list(completion.events(chunk(**choice)))
     return completion.finished().sequences[0].reason
-
-
-@pytest.mark.parametrize("url", ["http://10.0.0.1:8000", "http://engine.example", "ftp://127.0.0.1", "127.0.0.1:8000"])
-def test_plain_http_to_another_host_and_what_is_no_address_are_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="url: expected"):
-        AttachedOptions(url=url)
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8000", "http://[::1]:8000", "http://localhost", "https://engine.example"]
-)
-def test_this_machine_and_https_are_taken(url: str) -> None:
-    assert AttachedOptions(url=url).url == url
 
 
 async def test_settings_that_belong_to_the_server_are_refused_by_name() -> None:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
+from bellhousing.attachment import check_settings, until_unwell
 from bellhousing.backend import AdapterFiles, Backend, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import (
     BellhousingError,
@@ -28,9 +28,6 @@ from bellhousing_vllm.attached.options import AttachedOptions
 from bellhousing_vllm.attached.pieces import SAMPLE, Decoding, decoding_of, piece
 from bellhousing_vllm.errors import dead
 
-PULSE_SECONDS = 1.0
-PULSES_MISSED = 3
-"""So many missed in a row count as a death; core then attaches again and again, as it restarts an engine."""
 LOAD_SECONDS = 300.0
 
 
@@ -45,9 +42,9 @@ class AttachedVllmBackend(Backend):
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Ask the server what it is. Raises `ConfigurationError` or `EngineUnavailable`."""
-        self._check_settings()
+        check_settings(self.spec.settings)
         progress(Progress("attaching"))
-        api = self._api = Api(self.options.url, await asyncio.to_thread(_key, self.options.api_key_file))
+        api = self._api = Api(self.options.url, await asyncio.to_thread(self.options.key))
         found = self._chosen((await api.get("/v1/models"))["data"])
         self._model, self._context_length = str(found["id"]), int(found["max_model_len"])
         version = str((await api.get("/version"))["version"])
@@ -99,10 +96,7 @@ class AttachedVllmBackend(Backend):
 
     async def died(self) -> str:
         """Return when the server has not said that it is well for a few seconds."""
-        missed = 0
-        while missed < PULSES_MISSED:
-            await asyncio.sleep(PULSE_SECONDS)
-            missed = 0 if self._api and await self._api.is_well() else missed + 1
+        await until_unwell(self._running().is_well)
         return "the vLLM server does not answer, or says that its engine is dead"
 
     async def load(self) -> EngineLoad:
@@ -158,16 +152,6 @@ class AttachedVllmBackend(Backend):
             raise RuntimeError("the backend was not started")
         return self._api
 
-    def _check_settings(self) -> None:
-        wanted = self.spec.settings
-        asked = [f"parallelism.{name}" for name, value in wanted.parallelism if value != 1]
-        asked += [f"batching.{name}" for name, value in wanted.batching if value and name != "max_sequences"]
-        if asked:
-            raise ConfigurationError(
-                f"{', '.join(asked)}: expected unset, since the attached server has settings of its own",
-                reason="INVALID_CONFIG",
-            )
-
     def _chosen(self, models: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the wanted model, or the only one; an adapter has a `parent`. Raises `ConfigurationError`."""
         bases = {str(model["id"]): model for model in models if not model.get("parent")}
@@ -209,12 +193,3 @@ class AttachedVllmBackend(Backend):
         except InvalidRequest:
             return False
         return True
-
-
-def _key(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"options.api_key_file: expected a readable file, found {error}") from error

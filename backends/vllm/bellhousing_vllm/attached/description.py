@@ -1,5 +1,6 @@
 """What the backend says of a server it is attached to: less than of an engine of its own."""
 
+from bellhousing.attachment import OWN_AFFAIR
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range, parameters
 from bellhousing.settings import Batching, EngineSettings
@@ -9,7 +10,6 @@ MAX_SEQUENCES = 256
 """Requests sent at once where nothing else is configured; what the server cannot run yet, it queues."""
 MAX_LOGPROBS = 20
 """vLLM's default; a server started with less refuses more by itself."""
-OWN_AFFAIR = "the attached server has settings of its own"
 
 
 def described(

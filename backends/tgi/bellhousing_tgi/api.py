@@ -1,0 +1,106 @@
+"""The native HTTP API of a TGI router. Its OpenAI routes are not used: their streams lose the type of an error."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+
+from bellhousing.requests import GenerationRequest
+from bellhousing_tgi.errors import error_of, error_of_frame, unreachable, unreadable
+
+QUICK_SECONDS = 30.0
+"""For answers that need no generation. A stream may be silent for as long as the router queues it."""
+HEALTH_SECONDS = 5.0
+"""`/health` asks the shards, and never answers while one of them is frozen."""
+_EMPTY = GenerationRequest("", "")
+
+
+class Api:
+    """One router; `backend` is the name in errors. Close it after use."""
+
+    def __init__(self, url: str, key: str, backend: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self._backend = backend
+        # Environment variables for proxies are not for an engine next door.
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=QUICK_SECONDS, limits=limits, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def get(self, path: str) -> Any:
+        """Return a JSON answer."""
+        return self._json(await self._sent("GET", path, _EMPTY))
+
+    async def text(self, path: str) -> str:
+        """Return an answer as text."""
+        return (await self._sent("GET", path, _EMPTY)).text
+
+    async def post(self, path: str, body: object, request: GenerationRequest = _EMPTY) -> Any:
+        """Return the JSON answer to a JSON body, sent on behalf of a request."""
+        return self._json(await self._sent("POST", path, request, json=body))
+
+    async def is_well(self) -> bool:
+        """Tell whether the router says within a few seconds that its shards live."""
+        try:
+            return (await self._client.get("/health", timeout=HEALTH_SECONDS)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    @asynccontextmanager
+    async def generating(self, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
+        """Yield the JSON events of a generation; leaving early closes the connection, which ends the work there.
+
+        Raises what the router answers, also inside the stream.
+        """
+        timeout = httpx.Timeout(QUICK_SECONDS, read=None)
+        try:
+            async with self._client.stream("POST", "/generate_stream", json=body, timeout=timeout) as answer:
+                if answer.status_code != 200:
+                    raise error_of(answer.status_code, await answer.aread(), request, self._backend)
+                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise unreadable(
+                        "a stream of events", (await answer.aread()).decode(errors="replace"), self._backend
+                    )
+                async with aclosing(self._events(answer, request)) as events:  # type: ignore[type-var]
+                    yield events
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._backend) from error
+
+    async def _events(self, answer: httpx.Response, request: GenerationRequest) -> AsyncIterator[Any]:
+        async for line in answer.aiter_lines():
+            if line.startswith("data:"):
+                yield self._event(line[5:], request)
+            elif line and not line.startswith(":"):
+                raise unreadable("an event", line, self._backend)
+
+    def _event(self, data: str, request: GenerationRequest) -> Any:
+        try:
+            event = json.loads(data)
+        except ValueError as error:
+            raise unreadable("an event in JSON", data, self._backend) from error
+        if not isinstance(event, dict):
+            raise unreadable("an object in an event", data, self._backend)
+        if "error" in event:
+            raise error_of_frame(str(event["error"]), str(event.get("error_type") or ""), request, self._backend)
+        return event
+
+    async def _sent(self, method: str, path: str, request: GenerationRequest, **more: Any) -> httpx.Response:
+        try:
+            answer = await self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._backend) from error
+        if answer.status_code != 200:
+            raise error_of(answer.status_code, answer.content, request, self._backend)
+        return answer
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise unreadable("JSON", answer.text, self._backend) from error

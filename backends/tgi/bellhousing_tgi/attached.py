@@ -1,0 +1,36 @@
+"""A TGI router that someone else started, as a backend."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar
+
+from bellhousing.attachment import OWN_AFFAIR, check_settings
+from bellhousing.backend import ModelInfo
+from bellhousing.events import Progress
+from bellhousing.settings import Batching, EngineSettings
+from bellhousing_tgi.description import described
+from bellhousing_tgi.options import AttachedTgiOptions
+from bellhousing_tgi.router import RouterBackend
+
+
+class AttachedTgiBackend(RouterBackend):
+    """Serves the model of a running router."""
+
+    name: ClassVar[str] = "tgi-attached"
+    Options = AttachedTgiOptions
+    needs_model: ClassVar[bool] = False
+
+    async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
+        """Ask the router what it is. Raises `ConfigurationError` or `EngineUnavailable`."""
+        check_settings(self.spec.settings)
+        progress(Progress("attaching"))
+        adapters = dict.fromkeys(self.options.adapters, "")
+        self._open(self.options.url, await asyncio.to_thread(self.options.key))
+        router = await self._asked(adapters)
+        most = self.spec.settings.batching.max_sequences or router.limits.max_concurrent_requests
+        reasons = {
+            "batching.max_sequences": "most requests sent to the router at once; how it batches is its own affair",
+            "batching.max_batched_tokens": OWN_AFFAIR,
+            "batching.max_total_tokens": OWN_AFFAIR,
+        }
+        return described(router, EngineSettings(batching=Batching(max_sequences=most)), reasons, adapters)
