@@ -7,9 +7,11 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
+
+from bellhousing.process import lifeline as lifeline_module
 
 STOP_SECONDS = 5.0
 """How long a backend may take to stop, and its process to exit, before SIGTERM."""
@@ -48,17 +50,39 @@ class EngineProcess(asyncio.SubprocessProtocol):
     @classmethod
     async def spawn(cls, model: str, connection: socket.socket, exited: Callable[[], None]) -> "EngineProcess":
         """Start a process that serves `connection`; the caller closes its own copy of it afterwards."""
-        lifeline, held = os.pipe()  # see lifeline.py
         fd = connection.fileno()
+        program = (sys.executable, "-u", "-c", _BOOT, str(fd), *sys.path)
+        return await cls._spawn(model, program, exited, pass_fds=(fd,))
+
+    @classmethod
+    async def spawn_command(
+        cls, model: str, command: Sequence[str], environment: Mapping[str, str], exited: Callable[[], None]
+    ) -> "EngineProcess":
+        """Start a command of someone else's with exactly this environment."""
+        program = (sys.executable, "-I", "-S", lifeline_module.__file__, *command)
+        return await cls._spawn(model, program, exited, environment=environment)
+
+    @classmethod
+    async def _spawn(
+        cls,
+        model: str,
+        program: Sequence[str],
+        exited: Callable[[], None],
+        *,
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> "EngineProcess":
+        lifeline, held = os.pipe()  # see lifeline.py
         try:
             _, process = await asyncio.get_running_loop().subprocess_exec(
                 lambda: cls(model, held, exited),
-                *(sys.executable, "-u", "-c", _BOOT, str(fd), *sys.path),
+                *program,
                 stdin=lifeline,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(fd,),
+                pass_fds=pass_fds,
+                env=environment,
             )
         except BaseException:
             os.close(held)
@@ -101,13 +125,13 @@ class EngineProcess(asyncio.SubprocessProtocol):
             await _within(DRAIN_SECONDS, self._drained)
         return self._exited.is_set()
 
-    async def end(self) -> None:
-        """End the process by SIGTERM, then its group by SIGKILL; does nothing when it has ended."""
+    async def end(self, seconds: float = TERM_SECONDS) -> None:
+        """End the process by SIGTERM, after `seconds` its group by SIGKILL; does nothing when it has ended."""
         if self._exited.is_set() or self._transport is None:
             return
         with suppress(ProcessLookupError):
             self._transport.terminate()
-        if not await self.has_exited(TERM_SECONDS):
+        if not await self.has_exited(seconds):
             self.kill()
             await self.has_exited(TERM_SECONDS)
 
