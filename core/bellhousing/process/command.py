@@ -44,7 +44,7 @@ class Command:
                 self._model, self._command, self._environment, self._ended.set
             )
             async with asyncio.timeout(seconds):
-                while not (self._ended.is_set() or await is_ready()):
+                while not (self._ended.is_set() or await is_ready()):  # noqa: ASYNC110 - it tells only when asked
                     await asyncio.sleep(POLL_SECONDS)
         except BaseException as error:
             await self.stop()

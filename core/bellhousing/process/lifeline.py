@@ -47,9 +47,10 @@ def become(command: Sequence[str]) -> NoReturn:
     """Become a command, found on the path unless it has a slash, that dies with the server. Call it in a new group."""
     die_with_server(across_exec=True)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], tuple(command))  # noqa: S606 - no shell is wanted
     except OSError as error:
-        print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        sys.stderr.flush()
         os._exit(NOT_STARTED)
 
 

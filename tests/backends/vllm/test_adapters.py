@@ -8,8 +8,8 @@ import pytest
 
 from bellhousing.backend import AdapterFiles
 from bellhousing.errors import ConfigurationError, NotFound, PreconditionFailed
+from bellhousing.lora import check_adapter
 from bellhousing.testing import Served
-from bellhousing_vllm.adapters import check_adapter
 from bellhousing_vllm.null_adapter import write_null_adapter
 from tests.backends.vllm.conftest import FRANCE, MAX_RANK, halves, write_adapter
 
