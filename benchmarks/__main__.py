@@ -6,7 +6,7 @@ import datetime
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, over_vllm, streams
+from benchmarks import contract, engine, ollama_production, over_ollama, over_vllm, streams
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
@@ -14,6 +14,8 @@ SECTIONS = {
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
+    "Over Ollama's own API": over_ollama.measure,
+    "When Ollama works in production": ollama_production.measure,
 }
 NOTES = {
     engine.measure: """

