@@ -169,7 +169,9 @@ class OllamaBackend(OllamaServing):
     async def _pulled(self, progress: Callable[[Progress], None]) -> str:
         """Fetch the model unless it is there. When that fails, or is cancelled, nothing is left of it."""
         api, model = self._connected(), str(self.options.pull)
-        name = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+        # A name may say how its registry is reached; Ollama lists it without.
+        name = model.partition("://")[2] or model
+        name = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
         if name in await api.models():
             return name
         self._is_pulling = True

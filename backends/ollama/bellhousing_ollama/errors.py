@@ -108,7 +108,7 @@ def _unwrapped(message: str) -> str:
     """Return the text of llama-server's own JSON, where a message is that."""
     if not message.startswith('{"error"'):
         return message
-    return message_of(message.encode())
+    return re.sub(r"\s+", " ", message_of(message.encode()))
 
 
 def _missing(message: str) -> NotFound:
