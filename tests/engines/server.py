@@ -146,11 +146,12 @@ class _Connection:
                 if leaving.done() and not answering.done() and not leaving.result():
                     return
                 await answering
-                if leaving.done() and leaving.result():
-                    self._http.receive_data(leaving.result())
             finally:
                 await _end(answering)
                 await _end(leaving)
+            # Only now: the next request may have come while the answer was being ended.
+            if not leaving.cancelled() and leaving.result():
+                self._http.receive_data(leaving.result())
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()

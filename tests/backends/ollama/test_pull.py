@@ -44,6 +44,11 @@ class Registry:
             return whole(b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', "application/json", status=404)
         if asked.method == "HEAD":
             return Answer(lambda: self._steps(b""), headers={"content-length": str(len(data))})
+        if not asked.path.startswith("/files/"):
+            # Ollama takes blobs only from another host than the registry's, which sends it there.
+            port = asked.headers["host"].rpartition(":")[2]
+            there = {"location": f"http://localhost:{port}/files/{digest(data)}"}
+            return Answer(lambda: self._steps(b""), 307, there, 0)
         self.asked_for_weights += len(data) > PIECE
         wanted = asked.headers.get("range", "")
         first, last = wanted.removeprefix("bytes=").split("-") if wanted else ("0", "")
