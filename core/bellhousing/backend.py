@@ -23,8 +23,8 @@ class ModelInfo:
     """What a started engine serves; constant until `stop`.
 
     `context_length` counts tokens of prompt and output of one request; `max_running` is how many requests the engine
-    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by setting; a name
-    that is no setting, such as `chat_template`, tells of something else that is not as one would expect.
+    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by
+    setting, and tells of what is otherwise not as expected, such as `chat_template`.
     """
 
     engine: str
