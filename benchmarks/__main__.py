@@ -6,7 +6,7 @@ import datetime
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, over_tgi, over_vllm, streams
+from benchmarks import contract, engine, ollama_production, over_ollama, over_tgi, over_vllm, streams
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
@@ -15,6 +15,8 @@ SECTIONS = {
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
     "Over TGI's own API, replayed": over_tgi.measure,
+    "Over Ollama's own API": over_ollama.measure,
+    "When Ollama works in production": ollama_production.measure,
 }
 NOTES = {
     engine.measure: """

@@ -23,7 +23,8 @@ class ModelInfo:
     """What a started engine serves; constant until `stop`.
 
     `context_length` counts tokens of prompt and output of one request; `max_running` is how many requests the engine
-    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by setting.
+    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by
+    setting, and tells of what is otherwise not as expected, such as `chat_template`.
     """
 
     engine: str

@@ -196,6 +196,7 @@ def _parameter(name: str, limits: Range, *, by_server: bool) -> discovery.Parame
 
 def _settings(model: ServedModel, info: ModelInfo) -> Iterable[discovery.Setting]:
     requested = EngineSettings(batching=model.config.batching, parallelism=model.config.parallelism)
+    known = set[str]()
     for group in EngineSettings.model_fields:
         asked, given = getattr(requested, group), getattr(info.effective, group)
         for name in type(asked).model_fields:
@@ -206,6 +207,9 @@ def _settings(model: ServedModel, info: ModelInfo) -> Iterable[discovery.Setting
                 effective=_text(getattr(given, name)),
                 reason=info.reasons.get(path, ""),
             )
+            known.add(path)
+    for path in sorted(info.reasons.keys() - known):
+        yield discovery.Setting(name=path, reason=info.reasons[path])
 
 
 def _text(value: object) -> str:

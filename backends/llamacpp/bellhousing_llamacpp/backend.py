@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 from bellhousing.backend import Backend, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import BellhousingError, InvalidRequest, Violation
 from bellhousing.events import Event, Finished, Progress
+from bellhousing.gguf import model_files, read_header
 from bellhousing.requests import Chat, GenerationRequest, Prompt
 from bellhousing.sources import sha256_of_files
 from bellhousing_llamacpp.completion import Stream, constrained, request_body
 from bellhousing_llamacpp.description import described
 from bellhousing_llamacpp.errors import NAME, error_of, template_error
-from bellhousing_llamacpp.gguf import model_files, read_header
 from bellhousing_llamacpp.grammar import grammar_of
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.selftest import find_canary

@@ -4,9 +4,9 @@ from importlib.metadata import version
 
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.gguf import Header
 from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings
-from bellhousing_llamacpp.gguf import Header
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.server import Shape
 from bellhousing_llamacpp.shape import DEFAULT_BATCHED_TOKENS, DEFAULT_SEQUENCES

@@ -3,9 +3,9 @@
 from typing import Any
 
 from bellhousing.errors import ConfigurationError
+from bellhousing.gguf import Header
 from bellhousing.settings import EngineSettings, Parallelism
 from bellhousing_llamacpp.errors import NAME
-from bellhousing_llamacpp.gguf import Header
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.server import Shape
 

@@ -17,8 +17,8 @@ from bellhousing.errors import (
     Violation,
 )
 from bellhousing.events import Event, Progress, Started
+from bellhousing.lora import check_adapter
 from bellhousing.requests import Chat, GenerationRequest, Sampling
-from bellhousing_vllm.adapters import check_adapter
 from bellhousing_vllm.arguments import check_device
 from bellhousing_vllm.description import described
 from bellhousing_vllm.engine import Engine, count_gpus

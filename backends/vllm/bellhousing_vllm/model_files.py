@@ -9,9 +9,9 @@ from typing import Any
 
 from bellhousing.errors import ConfigurationError
 from bellhousing.events import Progress
+from bellhousing.safetensors import Shapes, read_shapes
 from bellhousing.settings import Parallelism
 from bellhousing.sources import sha256_of, sha256_of_files
-from bellhousing_vllm.weights import Shapes, read_shapes
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 

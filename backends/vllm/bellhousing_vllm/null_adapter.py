@@ -11,8 +11,8 @@ import struct
 from pathlib import Path
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_vllm.adapters import A_MARK, B_MARK, WEIGHTS
-from bellhousing_vllm.weights import Shapes
+from bellhousing.lora import A_MARK, B_MARK, WEIGHTS
+from bellhousing.safetensors import Shapes
 
 TARGETS = ("q_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv", "o_proj", "down_proj")
 FLOAT32_BYTES = 4

@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from bellhousing.errors import ConfigurationError
+from bellhousing.gguf import Header
 from bellhousing.settings import EngineSettings
 from bellhousing_llamacpp import LlamaCppOptions
-from bellhousing_llamacpp.gguf import Header
 from bellhousing_llamacpp.server import Shape
 from bellhousing_llamacpp.shape import shape_of
 

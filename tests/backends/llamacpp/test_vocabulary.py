@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bellhousing_llamacpp.gguf import read_header
+from bellhousing.gguf import read_header
 from bellhousing_llamacpp.vocabulary import Vocabulary, is_cut
 from tests.backends.llamacpp.conftest import Running
 

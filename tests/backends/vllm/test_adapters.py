@@ -8,10 +8,11 @@ import pytest
 
 from bellhousing.backend import AdapterFiles
 from bellhousing.errors import ConfigurationError, NotFound, PreconditionFailed
+from bellhousing.lora import check_adapter
 from bellhousing.testing import Served
-from bellhousing_vllm.adapters import check_adapter
 from bellhousing_vllm.null_adapter import write_null_adapter
-from tests.backends.vllm.conftest import FRANCE, MAX_RANK, halves, write_adapter
+from tests.backends.peft import halves, write_adapter
+from tests.backends.vllm.conftest import FRANCE, MAX_RANK
 
 LAYERS, WIDTH = 30, 576
 BASE: dict[str, tuple[int, ...]] = {f"model.layers.{layer}.self_attn.q_proj.weight": (64, 64) for layer in range(2)}

@@ -29,7 +29,8 @@ from bellhousing.testing import BackendSuite, Served, serving
 from bellhousing.testing.probe import Probe, probing
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_vllm.attached import AttachedVllmBackend
-from tests.backends.vllm.conftest import CONTEXT, FRANCE, PROMPT, halves, write_adapter
+from tests.backends.peft import halves, write_adapter
+from tests.backends.vllm.conftest import CONTEXT, FRANCE, PROMPT
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 

@@ -9,7 +9,7 @@ import pytest
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Parallelism
 from bellhousing_vllm.model_files import ModelFiles, check_parallelism, read_model
-from tests.backends.vllm.conftest import safetensors
+from tests.backends.peft import safetensors
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],

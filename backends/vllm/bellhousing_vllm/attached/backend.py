@@ -18,8 +18,8 @@ from bellhousing.errors import (
     Violation,
 )
 from bellhousing.events import Event, Progress
+from bellhousing.lora import check_files
 from bellhousing.requests import Chat, ChatMessage, GenerationRequest, Prompt
-from bellhousing_vllm.adapters import check_files
 from bellhousing_vllm.attached.api import NAME, Api
 from bellhousing_vllm.attached.completion import Completion, request_body
 from bellhousing_vllm.attached.description import described

@@ -1,4 +1,4 @@
-"""What is read of a LoRA adapter before vLLM sees it: vLLM serves the base model for one that fits nothing."""
+"""What is read of a LoRA adapter before an engine sees it: some serve the base model for one that fits nothing."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from bellhousing.backend import AdapterFiles
 from bellhousing.errors import PreconditionFailed
-from bellhousing_vllm.weights import Shapes, read_shapes
+from bellhousing.safetensors import Shapes, read_shapes
 
 WEIGHTS = "adapter_model.safetensors"
 A_MARK, B_MARK = ".lora_A.", ".lora_B."

@@ -4,15 +4,17 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import hashlib
+import math
 import mmap
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_llamacpp.pieces import decoded_pieces
+from bellhousing.pieces import decoded_pieces
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -27,7 +29,7 @@ FILE_TYPES = {
     21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
     29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-"""`general.file_type` of llama.cpp."""
+"""Names of `general.file_type`."""
 BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36), 10: (256, 84),
     11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66), 17: (256, 74),
@@ -54,6 +56,16 @@ class Header:
     parts: int
     needed_bytes: int
     """Least size of a file that holds every tensor of this part."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    """The shape of each tensor of this part, rows first, by GGUF's name of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHeader:
+    """What a file with a LoRA adapter says of itself; `shapes` as in `Header`."""
+
+    architecture: str
+    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
 
 
 def model_files(path: Path | None) -> tuple[Path, ...]:
@@ -102,19 +114,46 @@ def read_header(path: Path) -> Header:
             return _checked(file)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"model {str(path)!r} is not a whole GGUF model: {error}", reason="BAD_MODEL", backend="llamacpp"
+            f"model {str(path)!r} is not a whole GGUF model: {error}", reason="BAD_MODEL"
         ) from error
 
 
+def read_adapter_header(path: Path) -> AdapterHeader:
+    """Return the header of a file with an adapter. Raises `ValueError` that tells expected and found."""
+    try:
+        with path.open("rb") as file:
+            content = _content(file)
+    except OSError as error:
+        raise ValueError(f"expected a readable file, found {error.strerror}") from error
+    kind = f"{content.values.get('general.type')} {content.values.get('adapter.type')}"
+    if kind != "adapter lora":
+        raise ValueError(f"expected general.type adapter and adapter.type lora, found {kind}")
+    return AdapterHeader(str(content.values.get("general.architecture", "")), content.shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Everything before the tensors' data."""
+
+    values: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    needed_bytes: int
+
+
 def _checked(file: BinaryIO) -> Header:
+    content = _content(file)
+    return _header(content.values, content.needed_bytes, content.shapes)
+
+
+def _content(file: BinaryIO) -> _Content:
     magic = file.read(len(MAGIC))
     if magic != MAGIC:
         raise ValueError(f"expected the letters GGUF at its start, found {magic!r}")
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        header, size = _parse(_Reader(data)), len(data)
-    if size < header.needed_bytes:
-        raise ValueError(f"expected at least {header.needed_bytes} bytes, found {size}: it was cut off")
-    return header
+        content, size = _parse(_Reader(data)), len(data)
+    if size < content.needed_bytes:
+        raise ValueError(f"expected at least {content.needed_bytes} bytes, found {size}: it was cut off")
+    return content
 
 
 class _Reader:
@@ -166,7 +205,7 @@ def _form(kind: int) -> str:
     return SCALARS[kind]
 
 
-def _parse(reader: _Reader) -> Header:
+def _parse(reader: _Reader) -> _Content:
     reader.position = len(MAGIC)
     version = reader.integer("I")
     if version not in VERSIONS:
@@ -176,28 +215,31 @@ def _parse(reader: _Reader) -> Header:
     for _ in range(entries):
         key = reader.string()
         found[key] = reader.value(reader.integer("I"))
-    end = max([_tensor_end(reader) for _ in range(tensors)], default=0)
+    listed = [_tensor(reader) for _ in range(tensors)]
+    end = max((end for _, _, end in listed), default=0)
     alignment = _integer(found, "general.alignment", 32)
     if alignment < 1:
         raise ValueError(f"expected general.alignment of at least 1, found {alignment}")
-    return _header(found, -(-reader.position // alignment) * alignment + end)
+    start = -(-reader.position // alignment) * alignment
+    return _Content(found, {name: shape for name, shape, _ in listed}, start + end)
 
 
-def _tensor_end(reader: _Reader) -> int:
-    """Return where a tensor's data ends, counted from the start of the data; its start for a type not known here."""
-    reader.string()
+def _tensor(reader: _Reader) -> tuple[str, tuple[int, ...], int]:
+    """Return a tensor's name, its shape, and where its data ends; that is its start for a type not known here.
+
+    The end is counted from the start of the data.
+    """
+    name = reader.string()
     dimensions = reader.integer("I")
     if dimensions > MAX_DIMENSIONS:
         raise ValueError(f"expected tensors of at most {MAX_DIMENSIONS} dimensions, found {dimensions}")
-    elements = 1
-    for size in reader.scalars("Q", dimensions):
-        elements *= size
+    sizes = reader.scalars("Q", dimensions)
     kind, offset = reader.integer("I"), reader.integer("Q")
     per_block, size = BLOCKS.get(kind, (1, 0))
-    return offset + elements // per_block * size
+    return name, tuple(reversed(sizes)), offset + math.prod(sizes) // per_block * size
 
 
-def _header(found: dict[str, Any], needed_bytes: int) -> Header:
+def _header(found: dict[str, Any], needed_bytes: int, shapes: dict[str, tuple[int, ...]]) -> Header:
     content = found.get("general.type", "model")
     if content != "model":
         raise ValueError(f"expected a file with a model, found one with general.type {content!r}")
@@ -218,6 +260,7 @@ def _header(found: dict[str, Any], needed_bytes: int) -> Header:
         vocabulary_size=len(tokens),
         parts=max(1, _integer(found, "split.count", 1)),
         needed_bytes=needed_bytes,
+        shapes=shapes,
     )
 
 

