@@ -116,7 +116,7 @@ class _Flags:
         self._certificate(draft)
         rules = {**SWITCHES, **SINGLE, **without_setting()[0]}
         for flag in self._flags:
-            if flag.name in COMBINED or not flag.name:
+            if _positive(flag.name) in COMBINED or not flag.name:
                 continue
             self._one(draft, flag, rules)
         for flag in self._all("--host"):
@@ -179,6 +179,8 @@ class _Flags:
 
     def _adapters(self, draft: Draft) -> None:
         enabled, most = self._all("--enable-lora"), self._all("--max-loras")
+        for flag in self._all("--no-enable-lora"):
+            draft.add(flag.name, Outcome(reason="off unless it is set"))
         for _ in enabled[:1]:
             draft.add("--enable-lora", Outcome({} if most else {"options.lora.max_loras": 1}))
         for flag in most:
