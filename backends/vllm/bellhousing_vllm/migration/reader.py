@@ -1,12 +1,10 @@
 """Reads `vllm serve`, `python -m vllm.entrypoints.openai.api_server` and the containers of either."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from bellhousing.config import is_loopback
 from bellhousing.migration import (
     Command,
     Draft,
@@ -23,12 +21,12 @@ from bellhousing.migration import (
     stays,
     to,
 )
+from bellhousing.migration.conversions import HUB_NAME, bearer_tokens, host, model_source
 from bellhousing.migration.findings import shown
 from bellhousing_vllm.errors import NAME
 from bellhousing_vllm.migration.rules import (
     ALIASES,
     COMBINED,
-    FETCHED,
     PASSED_ON,
     SINGLE,
     SWITCHES,
@@ -38,7 +36,6 @@ from bellhousing_vllm.migration.rules import (
 from bellhousing_vllm.migration.values import nested
 
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 DOTTED = re.compile(r"(--[^.]+)\.(.+)")
 
 
@@ -120,7 +117,7 @@ class _Flags:
                 continue
             self._one(draft, flag, rules)
         for flag in self._all("--host"):
-            draft.take("--host", flag.value, _host)
+            draft.take("--host", flag.value, host)
         for flag in self._all("--api-key"):
             _api_keys(draft, "--api-key", flag.values)
         for flag in self._all("--hf-token"):
@@ -156,7 +153,7 @@ class _Flags:
             draft.note(Finding(f"{len(words) - 1} more words", "unknown", reason="vllm serve takes one model"))
         for name, texts in given.items():
             for model in texts:
-                draft.take(name, model, lambda text: self._source(text, revision))
+                draft.take(name, model, model_source(self._command.host_path, revision))
         if revision:
             is_in_source = str(draft.setting("model")).startswith("hf://")
             draft.take(
@@ -167,15 +164,6 @@ class _Flags:
             draft.take("--tokenizer", flag.value, fixed(outcome))
         for place, name in enumerate(name for flag in self._all("--served-model-name") for name in flag.values):
             draft.take("--served-model-name", name, lost("a model has one name") if place else to("name"))
-
-    def _source(self, text: str, revision: str) -> Outcome:
-        path = self._command.host_path(text)
-        if path != text:
-            return Outcome({"model": path}, "changed", "where the host has it")
-        if _is_hub_name(text):
-            source = f"hf://{text}@{revision}" if revision else f"hf://{text}"
-            return Outcome({"model": source}, "changed", FETCHED)
-        return Outcome({"model": text})
 
     def _adapters(self, draft: Draft) -> None:
         enabled, most = self._all("--enable-lora"), self._all("--max-loras")
@@ -210,21 +198,11 @@ def _speculative(path: str, text: str) -> Outcome:
     return Outcome({f"options.speculative.{key}": value})
 
 
-def _host(value: str) -> Outcome:
-    if is_loopback(value):
-        return Outcome({"server.host": value})
-    return Outcome(verdict="lost", reason="other addresses need server.tls and auth.tokens, or server.insecure = true")
-
-
 def _api_keys(draft: Draft, name: str, keys: Sequence[str], separator: str = " ") -> None:
-    """Keep keys as the hashes of bearer tokens."""
-    known = draft.setting("auth.tokens") or []
-    tokens = known + [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": "default"} for key in keys]
-    reason = "the key is a bearer token, of which the file has the hash"
-    if known:
-        draft.note(Finding(shown(name, "key", separator), "kept", reason="--api-key counts, as in vLLM"))
-        return
-    draft.take(name, " ".join(keys), lambda _: Outcome({"auth.tokens": tokens}, "changed", reason), separator=separator)
+    """Keep the keys of clients; the flag's go over the variable's."""
+    is_set = draft.setting("auth.tokens") is not None
+    rule = fixed(Outcome(reason="--api-key counts, as in vLLM")) if is_set else bearer_tokens(keys)
+    draft.take(name, " ".join(keys), rule, separator=separator)
 
 
 def _named(flags: Iterator[Flag]) -> Iterator[Flag]:
@@ -260,11 +238,6 @@ def _shape(name: str) -> Shape | None:
     if shapes().get(_positive(full)) == "switch":
         return "switch"
     return "one" if DOTTED.fullmatch(full) else shapes().get(full)
-
-
-def _is_hub_name(text: str) -> bool:
-    """Tell whether vLLM would take a model for one of the hub: no directory here has the name."""
-    return HUB_NAME.fullmatch(text) is not None and not text.startswith(".") and not Path(text).exists()
 
 
 ORIGIN = Origin(

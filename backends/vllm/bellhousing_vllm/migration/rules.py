@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from bellhousing.migration import Outcome, Rule, Shape, already, lost, stays, to
+from bellhousing.migration.conversions import port
 from bellhousing.migration.rules import flag
 from bellhousing_vllm.migration.values import count, gib, table
 
@@ -12,7 +13,6 @@ DTYPES = {"half": "float16", "float": "float32"}
 MOST_LOGPROBS = 1024
 LEAST_RANK = 8
 CODE = "no code of a model's repository is ever run"
-FETCHED = "fetched by the server: needs `bellhousing[hf]`"
 RUNTIME = "adapters are loaded while it runs, when options.lora.max_loras is set"
 
 
@@ -114,7 +114,7 @@ SINGLE: Mapping[str, Rule] = {
     "--runner": already("it generates", "auto", "generate", otherwise="this backend generates"),
     "--convert": already("it generates", "auto", "none", otherwise="this backend generates"),
     "--shutdown-timeout": to("server.grace_seconds", float),
-    "--port": to("server.port", int, "the same port, but gRPC"),
+    "--port": port,
 }
 VARIABLES: Mapping[str, Rule] = {
     "VLLM_CPU_KVCACHE_SPACE": _gib_or_none("options.kv_cache_gib"),
