@@ -50,6 +50,7 @@ check-docs: .venv/installed .tools/protos/installed
 	@echo "== documents"
 	@$(IN)python -m tools.contract_table --check
 	@$(IN)python -m tools.configuration_reference --check
+	@$(IN)python -m tools.capability_matrix --check
 	@$(IN)python -m tools.check_links
 
 check-shell:
@@ -70,6 +71,7 @@ protos-baseline: $(BUF) ## at a release: record the contract that later changes 
 docs: .venv/installed .tools/protos/installed ## write the generated documents
 	@$(IN)python -m tools.contract_table
 	@$(IN)python -m tools.configuration_reference
+	@$(IN)python -m tools.capability_matrix
 
 dist: .venv/installed ## build a wheel and an sdist of every distribution into dist/
 	@rm -rf dist
@@ -88,7 +90,7 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@echo "== tests with other languages"
 	@$(IN)pytest -m toolchains
 	@echo "== tests with vLLM"
-	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
+	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm tests/e2e
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
 

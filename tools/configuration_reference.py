@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from bellhousing import registry
 from bellhousing.config import Config
+from bellhousing.toml import toml_value
 from tools.generated import table, write_or_check
 from tools.protoc import ROOT
 
@@ -164,17 +165,6 @@ def example(found: list[Section]) -> str:
         rows = [_example_line(setting) for setting in settings(section)]
         lines += ["", section.header, *rows] if rows else []
     return "\n".join(lines).strip()
-
-
-def toml_value(value: object) -> str:
-    """Return a default as a TOML value."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }" if value else "{}"
-    if isinstance(value, list | tuple | set | frozenset):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    return json.dumps(str(value))
 
 
 def _section(section: Section) -> str:

@@ -106,7 +106,9 @@ def _enum(enum: Enum) -> str:
 
 
 def _fields() -> str:
-    rows: list[tuple[str, ...]] = [(f"`{name}`", _range(limits), _honoured_by(name)) for name, limits in FIELDS.items()]
+    rows: list[tuple[str, ...]] = [
+        (f"`{name}`", interval(limits), _honoured_by(name)) for name, limits in FIELDS.items()
+    ]
     return "\n".join([*table(("field", "range", "honoured by"), rows), ""])
 
 
@@ -116,7 +118,7 @@ def _honoured_by(field: str) -> str:
     return "server, where deltas carry token ids" if Capabilities(token_ids=True).is_by_server(field) else "engine"
 
 
-def _range(limits: Range) -> str:
+def interval(limits: Range) -> str:
     """Return a range as an interval with its limit of entries; empty for no bound."""
     parts = []
     if limits.minimum is not None or limits.maximum is not None:

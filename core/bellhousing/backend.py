@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from bellhousing.capabilities import Capabilities
+from bellhousing.capabilities import Bounds, Capabilities
 from bellhousing.events import Event, Progress
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing.settings import EngineSettings, ModelSpec, Strict
@@ -88,8 +88,9 @@ class Backend(ABC):
     Options: ClassVar[type[Strict]] = Strict
     isolation: ClassVar[Literal["inline", "process"]] = "inline"
     """`process`: core runs it in a supervised process of its own, so that native code cannot take the server down."""
-    needs_model: ClassVar[bool] = True
-    """Whether `spec.path` must be given."""
+    needs_model: ClassVar[bool] = True  # whether `spec.path` must be given
+    bounds: ClassVar[Bounds] = Bounds()
+    """What its models can honour at least and at most; `ModelInfo.capabilities` is never outside."""
 
     def __init__(self, spec: ModelSpec, options: BaseModel) -> None:
         self.spec = spec

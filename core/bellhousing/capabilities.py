@@ -35,6 +35,13 @@ class Range:
             return f"must be {'below' if self.exclusive_maximum else 'at most'} {high:g}, found {value:g}"
         return None
 
+    def exceeds(self, other: "Range") -> bool:
+        """Tell whether a value may be within this range and outside the other."""
+        low = other.minimum is not None and (self.minimum is None or self.minimum < other.minimum)
+        high = other.maximum is not None and (self.maximum is None or self.maximum > other.maximum)
+        more = other.max_items is not None and (self.max_items is None or self.max_items > other.max_items)
+        return low or high or more
+
 
 UINT32_MAX = 2**32 - 1
 _ANY = Range()
@@ -131,7 +138,22 @@ class Capabilities:
         """Tell whether core itself honours the field."""
         return name in BY_SERVER or (name == "stopping.token_ids" and self.token_ids)
 
+    def beyond(self, other: "Capabilities") -> list[str]:
+        """Return the names of what is honoured here but not in `other`, or only in a narrower range."""
+        theirs, flags = other.honoured(), ("token_ids", "tokenize", "detokenize", "embed", "sleep", "prefix_cache")
+        names = [name for name, own in self.honoured().items() if name not in theirs or own.exceeds(theirs[name])]
+        names += [name for name in flags if getattr(self, name) and not getattr(other, name)]
+        return names + ["adapters"] * (self.adapters not in {"none", other.adapters})
+
     def honoured(self) -> dict[str, Range]:
         """Return every honoured field with its range, in the contract's order."""
         ranges = {name: self.range_of(name) for name in FIELDS}
         return {name: limits for name, limits in ranges.items() if limits is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the most that a backend's configurations and models can honour, known without an engine."""
+
+    least: Capabilities = Capabilities()
+    most: Capabilities = Capabilities()

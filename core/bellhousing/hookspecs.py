@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from bellhousing.config import Config
+    from bellhousing.migration import Origin
     from bellhousing.timeline import Timeline
 
 PROJECT = "bellhousing"
@@ -52,6 +53,11 @@ def bellhousing_commands(app: typer.Typer) -> None:
 @hookspec
 def bellhousing_doctor() -> Iterable[DoctorFinding]:  # type: ignore[empty-body]
     """Report on what a backend or plugin needs. Fires when a person runs `bellhousing doctor`; may take a second."""
+
+
+@hookspec
+def bellhousing_migrations() -> Iterable[Origin]:  # type: ignore[empty-body]
+    """Offer servers whose launches can be read. Fires when a person runs `bellhousing migrate`; import no engine."""
 
 
 @hookspec

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from bellhousing.config import Config
+    from bellhousing.migration import Origin
 
 GROUP = "bellhousing.plugins"
 logger = logging.getLogger(__name__)
@@ -63,6 +64,11 @@ class Plugins:
         """Yield every plugin's findings."""
         for findings in self._manager.hook.bellhousing_doctor():
             yield from findings
+
+    def migrations(self) -> "Iterator[Origin]":
+        """Yield the servers that can be migrated from."""
+        for origins in self._manager.hook.bellhousing_migrations():
+            yield from origins
 
     def configure(self, config: "Config") -> None:
         """Show plugins the configuration. Raises what they raise."""

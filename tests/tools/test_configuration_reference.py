@@ -9,6 +9,7 @@ from pydantic import Field
 from bellhousing import registry
 from bellhousing.config import load_config
 from bellhousing.settings import Strict
+from bellhousing.toml import toml_value
 from tools.configuration_reference import (
     DOCUMENT,
     EXAMPLES,
@@ -19,7 +20,6 @@ from tools.configuration_reference import (
     example,
     sections,
     settings,
-    toml_value,
 )
 
 WITH_VARIABLE = [s for section in sections() if not section.in_list for s in settings(section) if s.default]

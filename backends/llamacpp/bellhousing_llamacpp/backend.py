@@ -12,7 +12,7 @@ from bellhousing.gguf import model_files, read_header
 from bellhousing.requests import Chat, GenerationRequest, Prompt
 from bellhousing.sources import sha256_of_files
 from bellhousing_llamacpp.completion import Stream, constrained, request_body
-from bellhousing_llamacpp.description import described
+from bellhousing_llamacpp.description import BOUNDS, described
 from bellhousing_llamacpp.errors import NAME, error_of, template_error
 from bellhousing_llamacpp.grammar import grammar_of
 from bellhousing_llamacpp.options import LlamaCppOptions
@@ -29,6 +29,7 @@ class LlamaCppBackend(Backend):
 
     name: ClassVar[str] = NAME
     Options = LlamaCppOptions
+    bounds = BOUNDS
     isolation: ClassVar[Literal["inline", "process"]] = "process"
 
     _server: Server | None = None

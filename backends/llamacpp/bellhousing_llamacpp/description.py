@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from bellhousing.backend import ModelInfo
-from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
 from bellhousing.gguf import Header
 from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings
@@ -51,7 +51,12 @@ def described(
         engine_version=f"xllamacpp {version('xllamacpp')}",
         context_length=context_length,
         max_running=shape.sequences,
-        capabilities=_capabilities(header, options, can_constrain=can_constrain),
+        capabilities=_capabilities(
+            has_template=bool(header.chat_template),
+            has_pieces=header.pieces is not None,
+            can_constrain=can_constrain,
+            prefix_cache=options.prefix_cache,
+        ),
         defaults=DEFAULTS,
         vocabulary_size=header.vocabulary_size,
         model_digest=model_digest,
@@ -64,9 +69,9 @@ def described(
     )
 
 
-def _capabilities(header: Header, options: LlamaCppOptions, *, can_constrain: bool) -> Capabilities:
+def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, prefix_cache: bool) -> Capabilities:
     names = ["text", "token_ids"]
-    names += ["chat", "chat.template_arguments"] if header.chat_template else []
+    names += ["chat", "chat.template_arguments"] if has_template else []
     names += [f"sampling.{name}" for name in ("max_tokens", "temperature", "top_p", "min_p", "typical_p")]
     names += [f"sampling.{name}" for name in ("presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos")]
     names += [f"structured_output.{kind}" for kind in STRUCTURED] if can_constrain else []
@@ -80,12 +85,18 @@ def _capabilities(header: Header, options: LlamaCppOptions, *, can_constrain: bo
         ),
         token_ids=True,
         tokenize=True,
-        detokenize=header.pieces is not None,
+        detokenize=has_pieces,
         determinism="solo",
         logprobs_mode="raw",
         grammar_syntax="gbnf" if can_constrain else "",
-        prefix_cache=options.prefix_cache,
+        prefix_cache=prefix_cache,
     )
+
+
+BOUNDS = Bounds(
+    least=_capabilities(has_template=False, has_pieces=False, can_constrain=False, prefix_cache=False),
+    most=_capabilities(has_template=True, has_pieces=True, can_constrain=True, prefix_cache=True),
+)
 
 
 def _reasons(asked: Batching, effective: Batching) -> dict[str, str]:

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from bellhousing.backend import AdapterFiles, Backend, EmbeddingResult, EngineLoad, ModelInfo, TokenPiece
+from bellhousing.capabilities import Bounds
 from bellhousing.errors import ContextOverflow, EngineUnavailable
 from bellhousing.events import Event, Progress
 from bellhousing.requests import Chat, GenerationRequest
 from bellhousing.settings import ModelSpec, Strict
 from bellhousing_simulator.chain import Chain
-from bellhousing_simulator.description import max_running, model_info, refuse
+from bellhousing_simulator.description import CAPABILITIES, max_running, model_info, refuse
 from bellhousing_simulator.embedding import embedding
 from bellhousing_simulator.engine import Counters, Engine, prompt_ids
 from bellhousing_simulator.options import SimulatorOptions
@@ -30,6 +31,7 @@ class SimulatorBackend(Backend):
     Options: ClassVar[type[Strict]] = SimulatorOptions
     isolation: ClassVar[Literal["inline", "process"]] = "inline"
     needs_model: ClassVar[bool] = False
+    bounds = Bounds(least=CAPABILITIES, most=CAPABILITIES)
     options: SimulatorOptions
 
     def __init__(self, spec: ModelSpec, options: SimulatorOptions) -> None:

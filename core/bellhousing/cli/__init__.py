@@ -8,8 +8,8 @@ INTERRUPTED = 130
 def main() -> None:
     """Run a command.
 
-    Exit codes: 0 it went well; 1 it failed and may work later; 2 the command, a file or a setting must change; 130 it
-    was interrupted.
+    Exit codes: 0 it went well; 1 it failed and may work later; 2 the command, a file or a setting must change; 3
+    `migrate` could not keep everything; 130 it was interrupted.
     """
     try:
         # Imported here, so that Ctrl-C in the half second that it takes ends as quietly as later.

@@ -71,7 +71,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return result
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console = stdout) -> None:
     """Print a table, as wide as the terminal."""
-    console = stdout if stdout.is_terminal else Console(width=PIPE_WIDTH)
-    console.print(table(columns, rows))
+    wide = console if console.is_terminal else Console(width=PIPE_WIDTH, stderr=console.stderr)
+    wide.print(table(columns, rows))

@@ -78,12 +78,18 @@ class BackendSuite:
         assert info.max_running >= 1
         assert declared.keys() <= FIELDS.keys(), f"no fields of the contract: {sorted(declared.keys() - FIELDS.keys())}"
         assert any(form in declared for form in PROMPT_FORMS), f"expected one of {PROMPT_FORMS} among the parameters"
-        wider = [name for name, limits in declared.items() if _is_wider(limits, FIELDS[name])]
+        wider = [name for name, limits in declared.items() if limits.exceeds(FIELDS[name])]
         assert not wider, f"ranges wider than the contract's: {wider}"
         told = info.capabilities.logprobs_mode != "unspecified"
         assert told == ("logprobs.top" in declared), (
             "logprobs_mode should be told exactly when logprobs.top is declared"
         )
+
+    async def test_what_runs_is_within_the_bounds_of_the_backend(self) -> None:
+        async with self.probing() as probe:
+            found, bounds = probe.info.capabilities, self.backend.bounds
+        assert found.beyond(bounds.most) == [], "Backend.bounds.most should have these, or a model not declare them"
+        assert bounds.least.beyond(found) == [], "Backend.bounds.least should not have these, or a model declare them"
 
     async def test_a_generation_is_started_then_deltas_then_one_finished(self) -> None:
         async with self.probing() as probe:
@@ -304,9 +310,3 @@ def _is_repeatable(probe: Probe) -> bool:
         0,
         None,
     )
-
-
-def _is_wider(inner: Any, outer: Any) -> bool:
-    low = outer.minimum is not None and (inner.minimum is None or inner.minimum < outer.minimum)
-    high = outer.maximum is not None and (inner.maximum is None or inner.maximum > outer.maximum)
-    return bool(low or high)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bellhousing.config import ModelConfig
 from bellhousing.errors import ConfigurationError
+from bellhousing.toml import toml_value
 
 Value = int | float | bool | str
 Settings = Mapping[str, Value]
@@ -45,7 +46,7 @@ def applied(model: ModelConfig, settings: Settings) -> dict[str, Any]:
 
 def toml(settings: Settings) -> str:
     """Return the settings as lines for a table `[[models]]`."""
-    return "\n".join(f"{path} = {json.dumps(value, ensure_ascii=False)}" for path, value in settings.items())
+    return "\n".join(f"{path} = {toml_value(value)}" for path, value in settings.items())
 
 
 def label(settings: Settings) -> str:

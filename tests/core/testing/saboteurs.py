@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from bellhousing.backend import EmbeddingResult, EngineLoad, ModelInfo
-from bellhousing.capabilities import Capabilities, parameters
+from bellhousing.capabilities import Bounds, Capabilities, parameters
 from bellhousing.errors import EngineFault, InvalidRequest, Violation
 from bellhousing.events import Delta, Event, Finished, Progress, SequenceEnd, Started
 from bellhousing.requests import GenerationRequest
@@ -165,8 +165,15 @@ class NeedsStart(Saboteur):
         return await super().start(progress)
 
 
+class Modest(SimulatorBackend):
+    """Declares less of itself than its models do."""
+
+    bounds = Bounds()
+
+
 SABOTEURS: dict[str, type[SimulatorBackend]] = {
     "the_description_keeps_to_the_contract": Shortsighted,
+    "what_runs_is_within_the_bounds_of_the_backend": Modest,
     "a_generation_is_started_then_deltas_then_one_finished": telling(
         lambda _, event: [] if isinstance(event, Started) else [event]
     ),
@@ -204,6 +211,8 @@ SABOTEURS: dict[str, type[SimulatorBackend]] = {
 
 class Bare(SimulatorBackend):
     """Declares text alone."""
+
+    bounds = Bounds(most=Capabilities(parameters=parameters("text")))
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         return replace(await super().start(progress), capabilities=Capabilities(parameters=parameters("text")))

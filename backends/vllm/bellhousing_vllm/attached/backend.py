@@ -22,7 +22,7 @@ from bellhousing.lora import check_files
 from bellhousing.requests import Chat, ChatMessage, GenerationRequest, Prompt
 from bellhousing_vllm.attached.api import NAME, Api
 from bellhousing_vllm.attached.completion import Completion, request_body
-from bellhousing_vllm.attached.description import described
+from bellhousing_vllm.attached.description import BOUNDS, described
 from bellhousing_vllm.attached.metrics import load_of
 from bellhousing_vllm.attached.options import AttachedOptions
 from bellhousing_vllm.attached.pieces import SAMPLE, Decoding, decoding_of, piece
@@ -36,6 +36,7 @@ class AttachedVllmBackend(Backend):
 
     name: ClassVar[str] = NAME
     Options = AttachedOptions
+    bounds = BOUNDS
     needs_model: ClassVar[bool] = False
 
     _api: Api | None = None

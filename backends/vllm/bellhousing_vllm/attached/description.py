@@ -2,7 +2,7 @@
 
 from bellhousing.attachment import OWN_AFFAIR
 from bellhousing.backend import ModelInfo
-from bellhousing.capabilities import Capabilities, Range, parameters
+from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
 from bellhousing.settings import Batching, EngineSettings
 from bellhousing_vllm.description import DEFAULTS, PLAIN, STRUCTURED
 
@@ -57,3 +57,9 @@ def _capabilities(*, has_template: bool, has_pieces: bool, has_adapters: bool) -
         logprobs_mode="raw",
         grammar_syntax="ebnf",
     )
+
+
+BOUNDS = Bounds(
+    least=_capabilities(has_template=False, has_pieces=False, has_adapters=False),
+    most=_capabilities(has_template=True, has_pieces=True, has_adapters=True),
+)

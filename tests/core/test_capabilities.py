@@ -1,0 +1,25 @@
+import pytest
+
+from bellhousing.capabilities import Capabilities, Range, parameters
+
+WIDE = Capabilities(parameters("text", "sampling.top_k"), tokenize=True, adapters="dynamic")
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        (WIDE, []),
+        (Capabilities(parameters("text", sampling__top_k=Range(1, 100))), []),
+        (Capabilities(parameters("text", "chat")), ["chat"]),
+        (Capabilities({"sampling.top_k": Range(-1, 100)}), ["sampling.top_k"]),
+        (Capabilities({"sampling.top_k": Range(1)}), ["sampling.top_k"]),
+        (Capabilities(sleep=True, adapters="static"), ["sleep", "adapters"]),
+    ],
+)
+def test_what_goes_beyond_others_is_named(found: Capabilities, names: list[str]) -> None:
+    assert found.beyond(WIDE) == names
+
+
+def test_a_list_without_a_limit_exceeds_one_with_a_limit() -> None:
+    assert Range().exceeds(Range(max_items=4))
+    assert not Range(max_items=3).exceeds(Range(max_items=4))
