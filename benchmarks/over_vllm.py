@@ -24,8 +24,11 @@ from benchmarks.processes import Running, running, started
 from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, PYTHON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
-TOKENS, ROUNDS, FIRST_ROUNDS, ADAPTERS = 32, 9, 101, 21
-LEVELS = (1, 4, 16)
+TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
+LEVELS = {1: 101, 4: 61, 16: 41}
+"""Numbers of streams, each with its rounds for TTFT: it varies far more than rates, so it has short rounds of its own."""
+FIRST_TOKENS = 2
+"""Of those rounds: the engine is at the second token while the first one is on its way."""
 READY_SECONDS = 300
 
 Stamps = list[list[float]]
@@ -50,7 +53,7 @@ class Run:
 
 
 async def measure() -> list[Figure]:
-    """Return the figures at each number of streams, then the TTFT of short requests, then loading an adapter."""
+    """Return the figures at each number of streams, then loading an adapter."""
     if not PYTHON.is_file():
         raise RuntimeError(f"expected vLLM in {PYTHON.parent.parent}; run `make engines`")
     return [*await _generation(), await _adapters()]
@@ -65,20 +68,16 @@ async def _generation() -> list[Figure]:
             "ours": (await stack.enter_async_context(_ours(OURS)))[0],
         }
         figures: list[Figure] = []
-        for streams in LEVELS:
+        for streams, first_rounds in LEVELS.items():
             figures += _figures(streams, [await _round(arms, streams, TOKENS) for _ in range(ROUNDS + 1)][1:])
+            firsts = [await _round(arms, streams, FIRST_TOKENS) for _ in range(first_rounds + 1)][1:]
+            figures += _first_figures(streams, firsts)
             print(f"{streams} streams: done", file=sys.stderr)
-        first = [await _round(arms, 1, 1) for _ in range(FIRST_ROUNDS + 1)][1:]
-    return [
-        *figures,
-        figure("TTFT added over AsyncLLM, short requests", _added(first, "ours"), at_most=2, unit=" ms"),
-        figure("the same by vLLM's own server", _added(first, "http"), unit=" ms"),
-        figure("the same by that server with our executor", _added(first, "http one process"), unit=" ms"),
-    ]
+    return figures
 
 
 def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
-    at = f"{streams} stream{'s' if streams > 1 else ''}"
+    at = _at(streams)
     return [
         figure(f"tokens/s over AsyncLLM, {at}", [r["ours"].rate / r["direct"].rate for r in rounds], at_least=0.97),
         figure(f"tokens/s over vLLM's server, {at}", [r["ours"].rate / r["http"].rate for r in rounds], at_least=1),
@@ -91,8 +90,20 @@ def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
             f"the same over that server with our executor, {at}",
             [r["ours"].cpu / r["http one process"].cpu for r in rounds],
         ),
-        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=2, unit=" ms"),
     ]
+
+
+def _first_figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
+    at = _at(streams)
+    return [
+        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=2, unit=" ms"),
+        figure(f"the same by vLLM's own server, {at}", _added(rounds, "http"), unit=" ms"),
+        figure(f"the same by that server with our executor, {at}", _added(rounds, "http one process"), unit=" ms"),
+    ]
+
+
+def _at(streams: int) -> str:
+    return f"{streams} stream{'s' if streams > 1 else ''}"
 
 
 def _added(rounds: list[dict[str, Run]], arm: str) -> list[float]:
