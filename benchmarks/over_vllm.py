@@ -26,7 +26,7 @@ from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ON
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
 TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
 LEVELS = {1: 101, 4: 61, 16: 41}
-"""Numbers of streams, each with its rounds for TTFT: it varies far more than rates, so it has short rounds of its own."""
+"""Numbers of streams, and their rounds for TTFT, which are short: it varies far more than rates do."""
 FIRST_TOKENS = 2
 """Of those rounds: the engine is at the second token while the first one is on its way."""
 READY_SECONDS = 300
