@@ -4,7 +4,7 @@ import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal
 
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2
@@ -97,7 +97,7 @@ def check(id: str, **declared: object) -> Callable[[Observe], Check]:  # noqa: A
 
 def clause_file(clause: str) -> str:
     """Return the file of the contract that holds a clause. Raises `ValueError` for a name that none has."""
-    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    pool: Any = descriptor_pool.Default()
     finders = (
         pool.FindMessageTypeByName,
         pool.FindFieldByName,

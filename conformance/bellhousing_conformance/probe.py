@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from bellhousing.client.arguments import GenerateArguments, generate_request
@@ -72,9 +73,7 @@ class Probe:
         arguments.setdefault("model", self.model.name)
         return generate_request(self.prompt() if prompt is None else prompt, None, arguments)
 
-    async def generate(
-        self, prompt: str | Iterable[int] | None = None, **arguments: Unpack[GenerateArguments]
-    ) -> Run:
+    async def generate(self, prompt: str | Iterable[int] | None = None, **arguments: Unpack[GenerateArguments]) -> Run:
         """Return a generation that ended well."""
         return await self.run(self.request(prompt, **arguments))
 
@@ -131,12 +130,19 @@ class Probe:
         """
         share = SEQUENCES_AT_ONCE if self.supports("sampling.n") else 1
         shares = [share] * (count // share) + ([count % share] if count % share else [])
-        requests = [
-            self.request(prompt, **{**arguments, "max_tokens": 1, "seed": self.seed()}, **({"n": n} if share > 1 else {}))  # type: ignore[arg-type]
-            for n in shares
-        ]
-        runs = await self.each([lambda request=request: self.run(request) for request in requests], at_once=at_once)  # type: ignore[misc]
+        requests = []
+        for n in shares:
+            request = self.request(prompt, **arguments)
+            request.sampling.max_tokens, request.sampling.seed = 1, self.seed()
+            if share > 1:
+                request.sampling.n = n
+            requests.append(request)
+        runs = await self.run_all(requests, at_once=at_once)
         return [_first(run, index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
+
+    async def run_all(self, requests: Iterable[pb.GenerateRequest], *, at_once: int) -> list[Run]:
+        """Return the generations of some requests in order, at most `at_once` in flight."""
+        return await self.each([partial(self.run, request) for request in requests], at_once=at_once)
 
     # What was seen: rows, judged afterwards by the check's judge.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 ALPHAS = (1e-2, 1e-3)
 """Levels of the two stages. Only when both reject does a check fail: a false failure about once in 100,000."""
@@ -42,7 +43,7 @@ def effective_size(values: Sequence[float]) -> float:
     variance = math.fsum((value - mean) ** 2 for value in values)
     if n < 3 or variance == 0:
         return float(n)
-    r = math.fsum((a - mean) * (b - mean) for a, b in zip(values, values[1:], strict=False)) / variance
+    r = math.fsum((a - mean) * (b - mean) for a, b in pairwise(values)) / variance
     return min(float(n), max(1.0, n * (1 - r) / (1 + r)))
 
 

@@ -78,12 +78,16 @@ def _set_sampling(request: pb.GenerateRequest, name: str) -> None:
     else:
         kind = pb.Sampling.DESCRIPTOR.fields_by_name[name].type
         value = NUMBERS[name]
-        setattr(request.sampling, name, value if kind == pb.Sampling.DESCRIPTOR.fields_by_name[name].TYPE_DOUBLE else int(value))
+        setattr(
+            request.sampling,
+            name,
+            value if kind == pb.Sampling.DESCRIPTOR.fields_by_name[name].TYPE_DOUBLE else int(value),
+        )
 
 
-def _chat(request: pb.GenerateRequest, arguments: Mapping[str, object]) -> None:
+def _chat(request: pb.GenerateRequest, arguments: Mapping[str, str]) -> None:
     template = Struct()
-    template.update(arguments)
+    template.update(dict(arguments))
     message = pb.ChatMessage(role=pb.CHAT_ROLE_USER, content="Hello")
     request.chat.CopyFrom(pb.Chat(messages=[message], template_arguments=template))
 

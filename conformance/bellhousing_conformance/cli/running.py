@@ -122,7 +122,9 @@ def add(app: typer.Typer) -> None:
         raise typer.Exit(report.exit_code)
 
     @app.command("list")
-    def list_command(profile: Annotated[str, Option(help="Profiles, separated by commas.")] = "", json: Json = False) -> None:
+    def list_command(
+        profile: Annotated[str, Option(help="Profiles, separated by commas.")] = "", json: Json = False
+    ) -> None:
         """List every check with the clause of the contract that it judges."""
         checks = selected("full", profile, ())
         if json:

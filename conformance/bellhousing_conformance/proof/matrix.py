@@ -65,7 +65,9 @@ def markdown(matrix: KillMatrix) -> str:
         row = matrix.cells.get(name, {})
         lines.append(f"| {name} | " + " | ".join(_mark(row.get(check)) for check in matrix.checks) + " |")
     faults = matrix.faults()
-    lines += ["", *(f"- {fault}" for fault in faults)] if faults else ["", "Every check kills, every saboteur is killed."]
+    lines += (
+        ["", *(f"- {fault}" for fault in faults)] if faults else ["", "Every check kills, every saboteur is killed."]
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from bellhousing.launch import ServerProcess
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
-from bellhousing_conformance.targets.started import started
+from bellhousing_conformance.targets.started import hooks_of
 
 ORACLE = {
     "backend": "simulator",
@@ -19,6 +20,7 @@ ORACLE = {
     # Loading takes long enough for a lie about it to be seen; tokens take long enough for a stream to be cancelled.
     "options": {"load_seconds": 1.0, "inter_token_seconds": 0.001},
 }
+LOAD_SECONDS = 60.0
 
 Told = Callable[[str, Mapping[str, Cell]], None]
 
@@ -33,9 +35,13 @@ async def prove(
     """
     began = time.monotonic()
     plan = {CLEAN: list(checks), **{name: _wanted(kind, checks, declared_only) for name, kind in kinds.items()}}
-    async with started([ORACLE], load_seconds=60) as target:
-        upstream, loop = target.where.address, asyncio.get_running_loop()
-        workers, spawn = max(1, os.cpu_count() or 1), multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+    async with ServerProcess([ORACLE]) as server:
+        await server.wait_serving(LOAD_SECONDS)
+        upstream, loop = server.address, asyncio.get_running_loop()
+        workers, spawn = (
+            max(1, os.cpu_count() or 1),
+            multiprocessing.get_context("spawn"),
+        )  # gRPC does not survive a fork
         rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
 
@@ -49,7 +55,8 @@ async def prove(
         for name, wanted in plan.items():
             alone = [check.id for check in wanted if check.alone]
             if alone:
-                rows[name] |= await cells(upstream, name, alone, seed, target.hooks)
+                rows[name] |= await cells(upstream, name, alone, seed, hooks_of(server))
+                await server.wait_serving(LOAD_SECONDS)  # a check may have restarted it, and failed meanwhile
                 told(name, rows[name])
     return KillMatrix(
         checks=tuple([check.id for check in checks]),

@@ -45,4 +45,9 @@ def _case(suite: Element, result: Result) -> None:
 
 def _clean(text: str) -> str:
     """Return the text without what XML 1.0 has no form for."""
-    return "".join([sign if sign in "\n\t" or " " <= sign < "\ud800" or "\ue000" <= sign < "\ufffe" or sign > "\uffff" else "�" for sign in text])
+    return "".join(
+        [
+            sign if sign in "\n\t" or " " <= sign < "\ud800" or "\ue000" <= sign < "\ufffe" or sign > "\uffff" else "�"
+            for sign in text
+        ]
+    )

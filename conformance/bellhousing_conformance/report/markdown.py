@@ -16,7 +16,10 @@ def markdown(report: ConformanceReport) -> str:
     if report.failure:
         lines += [f"**The run did not finish:** {_cell(report.failure)}", ""]
     word = "Conformant" if report.conformant else "Not shown to be conformant"
-    lines += [f"{word}. Tier {report.tier}, seed {report.seed}, {report.seconds:.0f} s, exit code {report.exit_code}.", ""]
+    lines += [
+        f"{word}. Tier {report.tier}, seed {report.seed}, {report.seconds:.0f} s, exit code {report.exit_code}.",
+        "",
+    ]
     lines += ["| profile | verdict | checks |", "|---|---|---|"]
     for profile in report.profiles:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(profile.counts.items()))

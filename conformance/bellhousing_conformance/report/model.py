@@ -106,5 +106,3 @@ class ConformanceReport(Frozen):
     conformant: bool
     exit_code: int
     failure: str = ""
-
-

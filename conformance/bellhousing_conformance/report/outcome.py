@@ -17,7 +17,9 @@ BROKEN = frozenset({Status.FAIL, Status.XPASS})
 
 def profiles_of(results: Sequence[Result]) -> tuple[Profile, ...]:
     """Return the profiles that have a check, in order."""
-    return tuple([_profile(name, [r for r in results if r.profile == name]) for name in PROFILES if _has(name, results)])
+    return tuple(
+        [_profile(name, [r for r in results if r.profile == name]) for name in PROFILES if _has(name, results)]
+    )
 
 
 def is_conformant(profiles: Iterable[Profile]) -> bool:

@@ -38,4 +38,6 @@ def read_report(path: Path) -> tuple[ConformanceReport, Path]:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise ConfigurationError(f"report {str(file)!r}: not a report that this suite reads: {where}: {fault['msg']}") from error
+        raise ConfigurationError(
+            f"report {str(file)!r}: not a report that this suite reads: {where}: {fault['msg']}"
+        ) from error

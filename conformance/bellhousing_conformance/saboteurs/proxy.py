@@ -58,24 +58,24 @@ class _Proxy(grpc.GenericRpcHandler):
             async for answer in self._handled(method, requests, context):
                 yield answer
 
-        return grpc.stream_stream_rpc_method_handler(handle)  # type: ignore[arg-type]
+        return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _handled(self, method: str, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         saboteur = self._saboteur()
         sent = [_asked(saboteur, method, raw) async for raw in requests]
         metadata = [(k, v) for k, v in context.invocation_metadata() if not k.startswith(DROPPED_KEYS)]
-        call = self._channel.stream_stream(method)(iter(sent), metadata=metadata)
+        call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata)  # type: ignore[arg-type] # bytes: no serialiser is given
         is_over = False
         try:
             async for answer in self._answers(saboteur, method, call):
                 yield answer
             is_over = True
-            context.set_trailing_metadata(await call.trailing_metadata())
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as error:
             is_over = True
             answer = saboteur.failed(method.rpartition("/")[2])
             if answer is None:
-                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+                await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
             yield answer.SerializeToString()
         finally:
             if is_over or saboteur.forwards_cancel:
@@ -136,7 +136,7 @@ def _response_class(method: str) -> Callable[[], Any] | None:
     """Return the class of a method's answers; None for a method that the suite does not know."""
     service, _, name = method.strip("/").partition("/")
     try:
-        found = Default().FindMethodByName(f"{service}.{name}")  # type: ignore[no-untyped-call]
+        found = Default().FindMethodByName(f"{service}.{name}")
     except KeyError:
         return None
     return message_factory.GetMessageClass(found.output_type)

@@ -16,11 +16,10 @@ AT_ONCE = 8
 )
 async def usage_is_what_was_delivered(probe: Probe) -> None:
     """Compare usage with the deltas; and with Tokenize, where the target has it."""
-    requests = [
-        probe.request(max_tokens=probe.random.randint(1, 32), seed=probe.seed() if probe.supports("sampling.seed") else None)
-        for _ in range(probe.size(smoke=8, standard=64))
-    ]
-    runs = await probe.each([lambda r=request: probe.run(r) for request in requests], at_once=AT_ONCE)  # type: ignore[misc]
+    requests = []
+    for _ in range(probe.size(smoke=8, standard=64)):
+        requests.append(probe.request(max_tokens=probe.random.randint(1, 32)))
+    runs = await probe.run_all(requests, at_once=AT_ONCE)
     for request, run in zip(requests, runs, strict=True):
         usage, text = run.finished.usage, request.text
         probe.equal("usage.completion_tokens", found=usage.completion_tokens, expected=run.tokens())

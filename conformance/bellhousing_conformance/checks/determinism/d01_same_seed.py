@@ -20,7 +20,7 @@ async def same_seed_gives_the_same_output(probe: Probe) -> None:
     for _ in range(probe.size(smoke=1, standard=4)):
         request = probe.request(max_tokens=24, temperature=1.0, seed=probe.seed())
         await probe.run(request)
-        runs = await probe.each([lambda r=request: probe.run(r) for _ in range(TIMES)], at_once=at_once)  # type: ignore[misc]
+        runs = await probe.run_all([request] * TIMES, at_once=at_once)
         for place, run in enumerate(runs[1:], 2):
             probe.equal(f"text of repetition {place}", found=run.text(), expected=runs[0].text())
             probe.equal(f"ids of repetition {place}", found=run.ids(), expected=runs[0].ids())

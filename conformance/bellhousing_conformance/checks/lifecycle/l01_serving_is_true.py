@@ -57,4 +57,6 @@ async def _health(probe: Probe, service: str) -> str:
 
 async def _generate(probe: Probe, when: str) -> None:
     run = await probe.calls.stream(probe.request(max_tokens=1))
-    probe.holds(run.failed is None, f"health said SERVING {when}: expected a generation to end well, found {run.failed}")
+    probe.holds(
+        run.failed is None, f"health said SERVING {when}: expected a generation to end well, found {run.failed}"
+    )

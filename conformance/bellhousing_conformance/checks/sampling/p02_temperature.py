@@ -7,7 +7,7 @@ from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import g_test
-from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
+from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
 PROMPT = "My favourite word begins with the letter"
 TEMPERATURES = {"smoke": (0.7,), "standard": (0.7, 1.0, 1.3), "full": (0.7, 1.0, 1.3)}
@@ -26,8 +26,8 @@ def judge(rows: Rows, alpha: float) -> Judgement:
     return together(*(_judge_one(model, rows, alpha / len(models)) for model in models))
 
 
-def _judge_one(model: dict[str, object] | object, rows: Rows, alpha: float) -> Judgement:
-    temperature, logprobs = model["temperature"], dict(model["logprobs"])  # type: ignore[index,call-overload]
+def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
+    temperature, logprobs = model["temperature"], model["logprobs"]
     best = max(logprobs.values())
     odds = {int(token): math.exp((value - best) / temperature) for token, value in logprobs.items()}
     drawn = [row["id"] for row in rows if row["kind"] == "draw" and row["temperature"] == temperature]
