@@ -16,9 +16,8 @@ AT_ONCE = 8
 )
 async def usage_is_what_was_delivered(probe: Probe) -> None:
     """Compare usage with the deltas; and with Tokenize, where the target has it."""
-    requests = []
-    for _ in range(probe.size(smoke=8, standard=64)):
-        requests.append(probe.request(max_tokens=probe.random.randint(1, 32)))
+    lengths = [probe.random.randint(1, 32) for _ in range(probe.size(smoke=8, standard=64))]
+    requests = [probe.request(max_tokens=length) for length in lengths]
     runs = await probe.run_all(requests, at_once=AT_ONCE)
     for request, run in zip(requests, runs, strict=True):
         usage, text = run.finished.usage, request.text

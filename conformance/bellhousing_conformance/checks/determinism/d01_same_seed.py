@@ -11,6 +11,7 @@ TIMES = 10
     title="The same request with the same seed gives the same output, ten times",
     clause="bellhousing.v1.Sampling.seed",
     profile="determinism",
+    tier="standard",
     needs=("sampling.seed", "sampling.temperature", "sampling.max_tokens", "determinism"),
     finds="one different token in one of ten repetitions",
 )

@@ -59,6 +59,7 @@ def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
     judge=judge,
     statistic="G-test of one-token draws, conditional on the tokens of known probability; Bonferroni over temperatures",
     two_stage=True,
+    tier="standard",
     finds="a temperature 10 % off at 5,000 draws, 25 % off at 1,000",
     seconds=240,
 )

@@ -14,7 +14,7 @@ from bellhousing_conformance.probe import Probe
 )
 async def stream_equals_unary(probe: Probe) -> None:
     """Ask greedily for both forms of one request, after a first one has filled a prefix cache."""
-    for _ in range(probe.size(smoke=4, standard=16)):
+    for _ in range(probe.size(smoke=2, standard=16)):
         request = probe.request(max_tokens=24, temperature=0.0)
         await probe.complete(request)
         whole = (await probe.complete(request)).outputs[0]
