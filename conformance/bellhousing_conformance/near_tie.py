@@ -7,7 +7,7 @@ TOLERANCES = {"float32": 0.02, "bfloat16": 0.15, "float16": 0.15}
 
 
 def first_divergence(left: Sequence[int], right: Sequence[int]) -> int | None:
-    """Return the first place where two outputs differ, which may be the end of the shorter; None when they are equal."""
+    """Return the first place where two outputs differ, perhaps the end of the shorter; None when they are equal."""
     for place, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return place

@@ -18,7 +18,7 @@ ORACLE = {
     "backend": "simulator",
     "name": "oracle",
     # Loading takes long enough for a lie about it to be seen; tokens take long enough for a stream to be cancelled.
-    "options": {"load_seconds": 1.0, "inter_token_seconds": 0.001},
+    "options": {"load_seconds": 1.0, "inter_token_seconds": 0.002},
 }
 LOAD_SECONDS = 60.0
 

@@ -8,9 +8,11 @@ from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
 
 MOST_SECONDS = 1.0
+PROMPT_ROOM = 64
 POLL_SECONDS = 0.02
 GIVE_UP_SECONDS = 10.0
-LONG = 2048
+MARGIN = 2
+"""What is left of a stream must take this many times the bound, or its end would look like a cancellation."""
 
 
 @check(
@@ -25,16 +27,17 @@ LONG = 2048
 )
 async def cancelled_request_frees_its_place(probe: Probe) -> None:
     """Cancel after the fourth delta, then ask GetLoad until the numbers are back."""
-    for _ in range(probe.size(smoke=3, standard=30)):
+    for _ in range(probe.size(smoke=2, standard=30)):
         before = await probe.load()
-        length = min(LONG, probe.model.context_length - 64)
+        length = probe.model.context_length - PROMPT_ROOM
         request = probe.request(max_tokens=length, ignore_eos=True)
         run = await probe.run(request, until=lambda run: len(run.deltas()) >= 4)
-        if run.kinds[-1:] == ["finished"]:
-            probe.observe("too_fast", tokens=run.tokens())
+        bound = MOST_SECONDS + 2 * _inter_token(run)
+        if (length - run.tokens()) * _inter_token(run) < MARGIN * bound:
+            probe.observe("too_fast", tokens=run.tokens(), inter_token_seconds=_inter_token(run))
             continue
         seconds = await _seconds_until(probe, before.running)
-        probe.within("seconds until the place was free", found=seconds, high=MOST_SECONDS + 2 * _inter_token(run))
+        probe.within("seconds until the place was free", found=seconds, high=bound)
 
 
 async def _seconds_until(probe: Probe, running: int) -> float:
