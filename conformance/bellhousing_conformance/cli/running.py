@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from bellhousing.cli.output import Json, print_json, print_table, stderr, stdout
+from bellhousing.cli.output import Json, fail, print_json, print_table, stderr, stdout
 from bellhousing.cli.spread import spread
-from bellhousing.errors import ConfigurationError
+from bellhousing.errors import ConfigurationError, DeadlineExceeded
 from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
 from bellhousing_conformance.cli.progress import RunDisplay
@@ -23,6 +23,7 @@ from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.writers import write_report
 from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.targets.started import started
@@ -116,7 +117,11 @@ def add(app: typer.Typer) -> None:
         checks could not decide.
         """
         check_requirements()
-        report = asyncio.run(_run(whom, what, output))
+        try:
+            report = asyncio.run(_run(whom, what, output))
+        except DeadlineExceeded as error:  # the server of --start did not come up: nothing was judged
+            fail(error)
+            raise typer.Exit(INFRASTRUCTURE) from error
         write_report(report, output)
         _tell(report, output)
         raise typer.Exit(report.exit_code)
