@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PARTS := $(patsubst %/pyproject.toml,%,$(wildcard backends/*/pyproject.toml plugins/*/pyproject.toml))
-SOURCES := core $(PARTS) benchmarks tools tests
+SOURCES := core conformance $(PARTS) benchmarks tools tests
 IN := .venv/bin/
 BUF := .tools/buf/node_modules/.bin/buf
 BUF_VERSION := 1.75.0

@@ -1,0 +1,61 @@
+"""X01: a cancelled request frees its place."""
+
+import asyncio
+import math
+import time
+
+from bellhousing_conformance.check import check
+from bellhousing_conformance.probe import Probe
+
+MOST_SECONDS = 1.0
+PROMPT_ROOM = 64
+POLL_SECONDS = 0.02
+GIVE_UP_SECONDS = 10.0
+STREAM_SECONDS = 6.0
+"""How long a stream would go on, where the context has room: well beyond the bound, or its end would look like freeing."""
+MARGIN = 2
+PACE_TOKENS = 64
+
+
+@check(
+    "X01",
+    title="After a cancelled call the load is what it was before, within 1 s + 2 inter-token latencies",
+    clause="bellhousing.v1.Inference",
+    profile="cancel",
+    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    finds="a place that is kept after one cancellation of the sample",
+    alone=True,
+    seconds=180,
+)
+async def cancelled_request_frees_its_place(probe: Probe) -> None:
+    """Cancel after the fourth delta, then ask GetLoad until the numbers are back."""
+    pace = await _pace(probe)
+    bound = MOST_SECONDS + 2 * pace
+    room = probe.model.context_length - PROMPT_ROOM
+    length = min(room, math.ceil(STREAM_SECONDS / pace)) if pace else room
+    if length * pace < MARGIN * bound:  # it decides nothing then, and is inconclusive
+        probe.observe("too_fast", tokens=length, inter_token_seconds=pace)
+        return
+    for _ in range(probe.size(smoke=2, standard=30)):
+        before = await probe.load()
+        request = probe.request(max_tokens=length, ignore_eos=True)
+        await probe.run(request, until=lambda run: len(run.deltas()) >= 4)
+        seconds = await _seconds_until(probe, before.running)
+        probe.within("seconds until the place was free", found=seconds, high=bound)
+
+
+async def _seconds_until(probe: Probe, running: int) -> float:
+    """Return the seconds until no more run than before; `GIVE_UP_SECONDS` when that does not come."""
+    began = time.perf_counter()
+    while (passed := time.perf_counter() - began) < GIVE_UP_SECONDS:
+        if (await probe.load()).running <= running:
+            return passed
+        await asyncio.sleep(POLL_SECONDS)
+    return GIVE_UP_SECONDS
+
+
+async def _pace(probe: Probe) -> float:
+    """Return the mean inter-token latency of a stream in seconds, over enough tokens that bursts even out."""
+    run = await probe.generate(max_tokens=PACE_TOKENS, ignore_eos=True)
+    stamps = [ns for ns, kind in zip(run.stamps_ns, run.kinds, strict=True) if kind == "delta"]
+    return (stamps[-1] - stamps[0]) / 1e9 / (PACE_TOKENS - run.deltas()[0].token_count)

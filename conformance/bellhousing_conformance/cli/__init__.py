@@ -1,0 +1,5 @@
+"""The commands `bellhousing conformance …`."""
+
+from bellhousing_conformance.cli.application import commands
+
+__all__ = ["commands"]

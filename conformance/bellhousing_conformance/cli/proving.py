@@ -1,0 +1,64 @@
+"""`prove`."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from bellhousing.cli.output import FAILED, say, stdout
+from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.cli.requirements import check_requirements
+from bellhousing_conformance.cli.selection import selected
+from bellhousing_conformance.proof.matrix import Cell, KillMatrix, markdown
+from bellhousing_conformance.proof.prove import prove
+from bellhousing_conformance.saboteurs.saboteur import Saboteur, saboteurs
+
+DEFAULT_FOLDER = Path("conformance-proof")
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("prove")
+    def prove_command(
+        check: Annotated[list[str] | None, Option(help="Just this check; may be repeated.", metavar="ID")] = None,
+        saboteur: Annotated[list[str] | None, Option(help="Just this saboteur; may be repeated.")] = None,
+        declared: Annotated[bool, Option("--declared", help="Only the pairs that saboteurs declare.")] = False,
+        seed: Annotated[int, Option(help="Seed of prompts and draws.", min=0)] = 1,
+        output: Annotated[Path, Option(help="Folder of the matrix.")] = DEFAULT_FOLDER,
+    ) -> None:
+        """Prove that every check passes on the simulator and sees a defect; write the kill matrix.
+
+        Exits with 1 when a check fails on the clean oracle or kills nothing, or a saboteur survives.
+        """
+        check_requirements()
+        checks, kinds = selected("full", "", check or ()), _chosen(saboteur or [])
+        matrix = asyncio.run(prove(checks, kinds, seed, declared_only=declared, told=_tell))
+        _write(matrix, output)
+        for fault in matrix.faults():
+            stdout.print(fault, highlight=False, markup=False, soft_wrap=True)
+        say(f"{len(checks)} checks, {len(kinds)} saboteurs, {matrix.seconds:g} s; matrix: {output / 'kill-matrix.md'}")
+        if matrix.faults():
+            raise typer.Exit(FAILED)
+
+
+def _chosen(names: list[str]) -> dict[str, type[Saboteur]]:
+    known = saboteurs()
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"no saboteur is named {name!r}; there are {', '.join(known)}")
+    return {name: kind for name, kind in known.items() if not names or name in names}
+
+
+def _tell(name: str, row: Mapping[str, Cell]) -> None:
+    kills = [check for check, cell in row.items() if cell.is_kill]
+    say(f"{name}: {len(row)} checks, seen by {', '.join(kills) or 'none'}")
+
+
+def _write(matrix: KillMatrix, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kill-matrix.json").write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / "kill-matrix.md").write_text(markdown(matrix), encoding="utf-8")

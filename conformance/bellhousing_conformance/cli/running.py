@@ -1,0 +1,188 @@
+"""`run`, `list` and `explain`."""
+
+import asyncio
+import json
+import secrets
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+from bellhousing.cli.output import Json, fail, print_json, print_table, stderr, stdout
+from bellhousing.cli.spread import spread
+from bellhousing.errors import ConfigurationError, DeadlineExceeded
+from bellhousing_conformance.calls import Address, tls_of
+from bellhousing_conformance.check import Check, clause_file
+from bellhousing_conformance.cli.progress import RunDisplay
+from bellhousing_conformance.cli.requirements import check_requirements
+from bellhousing_conformance.cli.selection import find, selected
+from bellhousing_conformance.issues import load_issues
+from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.outcome import INFRASTRUCTURE
+from bellhousing_conformance.report.writers import write_report
+from bellhousing_conformance.runner import Plan, run
+from bellhousing_conformance.targets.started import started
+from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load_target
+from bellhousing_conformance.verdict import Tier
+
+DEFAULT_FOLDER = Path("conformance-report")
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """What to judge, as flags: exactly one of --target, --config and --start."""
+
+    target: Annotated[str, Option(help="Address of the server to judge.", metavar="HOST:PORT")] = ""
+    config: Annotated[Path | None, Option(help="A TOML file with the address and hooks.")] = None
+    start: Annotated[str, Option(help="Start a server of this backend and judge it.", metavar="BACKEND")] = ""
+    model: Annotated[str, Option("--model", "-m", help="Model to judge; with --start what to load.")] = ""
+    option: Annotated[list[str] | None, Option("--option", "-o", help="Option of the backend.", metavar="K=V")] = None
+    token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
+    ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
+    cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
+    key: Annotated[Path | None, Option(help="Key of the client certificate, PEM.")] = None
+    silence: Annotated[float, Option(help="Longest silence of a call, in seconds.", min=0.1)] = SILENCE_SECONDS
+
+    def flags(self) -> list[str]:
+        """Return the flags that name the same target again, without the token."""
+        named = {"--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model}
+        pairs = [f"{name}={value}" for name, value in named.items() if value]
+        return [*pairs, *(f"--option={value}" for value in self.option or ())]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Target]:
+        """Yield the target; one that was started ends with the body. Raises `ConfigurationError`."""
+        given = [name for name in ("target", "config", "start") if getattr(self, name)]
+        if len(given) != 1:
+            raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
+        if self.start:
+            model = {"backend": self.start, "model": self.model, "options": dict(map(_pair, self.option or ()))}
+            async with started([model]) as target:
+                yield target
+        elif self.config:
+            yield load_target(self.config)
+        else:
+            tls = tls_of(self.ca, self.cert, self.key)
+            yield Target(Address(self.target, tls, self.token), self.model, silence=self.silence)
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What to run, as flags."""
+
+    profile: Annotated[str, Option(help="Profiles, separated by commas; all unless told.")] = ""
+    check: Annotated[list[str] | None, Option(help="Just this check; may be repeated.", metavar="ID")] = None
+    skip: Annotated[list[str] | None, Option(help="Not this check: its profile is PARTIAL.", metavar="ID")] = None
+    tier: Annotated[str, Option(help="smoke, standard or full.")] = "smoke"
+    seed: Annotated[int | None, Option(help="Seed of prompts and draws; drawn unless told.", min=0)] = None
+    known_issues: Annotated[Path | None, Option(help="TOML of failures that are known, each with an issue.")] = None
+    keep_going: Annotated[bool, Option("--keep-going", help="Go on after a smoke check has failed.")] = False
+
+    def plan(self, whom: Whom) -> Plan:
+        """Return the plan. Raises `ConfigurationError`."""
+        if self.tier not in ("smoke", "standard", "full"):
+            raise ConfigurationError(f"--tier {self.tier!r}: expected smoke, standard or full")
+        tier: Tier = self.tier  # type: ignore[assignment]
+        seed = secrets.randbelow(2**31) if self.seed is None else self.seed
+        again = ["bellhousing", "conformance", "run", *whom.flags(), "--tier", tier, "--seed", str(seed)]
+        return Plan(
+            checks=selected(tier, self.profile, self.check or ()),
+            tier=tier,
+            seed=seed,
+            skipped={find(name).id: "left out with --skip" for name in self.skip or ()},
+            issues=load_issues(self.known_issues) if self.known_issues else {},
+            keep_going=self.keep_going,
+            reproduce=shlex.join(again),
+        )
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("run")
+    @spread
+    def run_command(
+        whom: Whom,
+        what: What,
+        output: Annotated[Path, Option(help="Folder of the report; what it holds is replaced.")] = DEFAULT_FOLDER,
+    ) -> None:
+        """Judge a server and write the report.
+
+        Exit codes: 0 everything passed; 1 a check failed; 2 the command is wrong; 3 the suite could not judge; 4 some
+        checks could not decide.
+        """
+        check_requirements()
+        try:
+            report = asyncio.run(_run(whom, what, output))
+        except DeadlineExceeded as error:  # the server of --start did not come up: nothing was judged
+            fail(error)
+            raise typer.Exit(INFRASTRUCTURE) from error
+        write_report(report, output)
+        _tell(report, output)
+        raise typer.Exit(report.exit_code)
+
+    @app.command("list")
+    def list_command(
+        profile: Annotated[str, Option(help="Profiles, separated by commas.")] = "", json: Json = False
+    ) -> None:
+        """List every check with the clause of the contract that it judges."""
+        checks = selected("full", profile, ())
+        if json:
+            print_json([_described(check) for check in checks])
+        else:
+            rows = [(c.id, c.profile, c.requirement, c.tier, c.title, c.clause) for c in checks]
+            print_table(("ID", "PROFILE", "", "TIER", "CHECK", "CLAUSE"), rows)
+
+    @app.command("explain")
+    def explain(check_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+        """Tell what a check judges, how, and what it can find."""
+        for name, value in _described(find(check_id)).items():
+            stdout.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+async def _run(whom: Whom, what: What, output: Path) -> ConformanceReport:
+    plan = what.plan(whom)
+    async with whom.open() as target:
+        with RunDisplay(stderr, plan.checks) as display:
+            return await run(target, plan, output, display)
+
+
+def _tell(report: ConformanceReport, output: Path) -> None:
+    if report.failure:
+        stderr.print(f"error: {report.failure}", highlight=False, markup=False, soft_wrap=True)
+    for profile in report.profiles:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(profile.counts.items()))
+        stdout.print(f"{profile.verdict:<8} {profile.name:<16} {counts}", highlight=False)
+    word = "conformant" if report.conformant else "not shown to be conformant"
+    stdout.print(f"{word}; report: {output / 'report.json'}", highlight=False, soft_wrap=True)
+
+
+def _described(check: Check) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "profile": check.profile,
+        "requirement": check.requirement,
+        "tier": check.tier,
+        "clause": f"{clause_file(check.clause)}: {check.clause}",
+        "needs": ", ".join(check.needs) or "nothing",
+        "hooks": ", ".join(check.hooks) or "none",
+        "statistic": check.statistic,
+        "finds": check.finds,
+        "how": " ".join((check.observe.__doc__ or "").split()),
+    }
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise ConfigurationError(f"--option {text!r}: expected KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

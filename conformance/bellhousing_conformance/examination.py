@@ -1,0 +1,163 @@
+"""One check against one target: attempts, the two stages, and whose fault a failure is."""
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bellhousing.v1 import discovery_pb2
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.check import Check
+from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.preflight import is_answering
+from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.report.model import Attempt, Result
+from bellhousing_conformance.report.samples import as_recorded
+from bellhousing_conformance.stats import ALPHAS, SECOND_STAGE_SCALE
+from bellhousing_conformance.support import is_declared, rejection_fault
+from bellhousing_conformance.targets.hooks import HookFailed, Hooks
+from bellhousing_conformance.verdict import Judgement, Row, Status, Tier
+
+TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
+CUT = "the target was too slow for this check"
+logger = logging.getLogger(__name__)
+
+
+class TargetLost(Exception):
+    """The target answers nothing any more: no check can blame it or clear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A result, and for each of its attempts the rows that were judged."""
+
+    result: Result
+    rows: tuple[list[Row], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Runs checks against a target that was looked at. `issues` are the known failures: check id to issue."""
+
+    calls: Calls
+    model: discovery_pb2.Model
+    tier: Tier
+    seed: int
+    hooks: Hooks = field(default_factory=Hooks)
+    oracle: Oracle | None = None
+    issues: Mapping[str, str] = field(default_factory=dict)
+
+    async def examine(self, check: Check) -> Examined:
+        """Return what a check comes to. Raises `TargetLost`."""
+        began = time.monotonic()
+        try:
+            examined = await self._examine(check)
+        except (CallFailed, TargetSilent, HookFailed, TimeoutError) as error:
+            examined = Examined(await self._blamed(check, error))
+        except TargetLost:
+            raise
+        except Exception as error:
+            logger.exception("check %s has a defect of its own", check.id)
+            reason = f"the check itself is broken: {type(error).__name__}: {error}"
+            examined = Examined(result_of(check, Status.ERROR, reason=reason))
+        timed = examined.result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+        return Examined(self._expected(timed), examined.rows)
+
+    async def _examine(self, check: Check) -> Examined:
+        absent = [path for path in check.needs if not is_declared(self.model, path)]
+        if absent:
+            faults = [await rejection_fault(self.calls, self.model, path) for path in absent]
+            wrong = "; ".join(filter(None, faults))
+            if wrong:
+                return Examined(result_of(check, Status.FAIL, reason=wrong))
+            return Examined(result_of(check, Status.NOT_SUPPORTED, reason=f"declared absent: {', '.join(absent)}"))
+        lacking = [name for name in check.hooks if not self.hooks.has(name)]
+        if lacking:
+            return Examined(result_of(check, Status.NOT_RUN, reason=f"the target has no hook {', '.join(lacking)}"))
+        return await self._attempts(check)
+
+    async def _attempts(self, check: Check) -> Examined:
+        stages = ALPHAS if check.two_stage else ALPHAS[:1]
+        attempts: list[Attempt] = []
+        kept: list[list[Row]] = []
+        for number, alpha in enumerate(stages, 1):
+            attempt, rows = await self._attempt(check, number, alpha)
+            attempts.append(attempt)
+            kept.append(rows)
+            if attempt.judgement.status is not Status.FAIL:
+                break
+        return Examined(result_of(check, attempts[-1].judgement.status, attempts=tuple(attempts)), tuple(kept))
+
+    async def _attempt(self, check: Check, number: int, alpha: float) -> tuple[Attempt, list[Row]]:
+        scale = SECOND_STAGE_SCALE ** (number - 1)
+        probe = Probe(
+            calls=self.calls,
+            model=self.model,
+            hooks=self.hooks,
+            tier=self.tier,
+            random=random.Random(_seed(self.seed, check.id, number)),
+            oracle=self.oracle,
+            scale=scale,
+        )
+        began, limit = time.monotonic(), check.seconds * scale * TIME_FACTORS[self.tier]
+        try:
+            async with asyncio.timeout(limit):
+                await check.observe(probe)
+        except TimeoutError:
+            # What was seen counts when it is wrong; when it is right, it is less than was asked for.
+            judgement = _cut(check.judge(as_recorded(probe.rows), alpha), limit)
+        else:
+            judgement = check.judge(as_recorded(probe.rows), alpha)
+        rows = as_recorded(probe.rows)
+        seconds = round(time.monotonic() - began, 3)
+        level = alpha if check.two_stage else None
+        return Attempt(number=number, alpha=level, seconds=seconds, judgement=judgement), rows
+
+    async def _blamed(self, check: Check, error: Exception) -> Result:
+        """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""
+        if isinstance(error, HookFailed):
+            return result_of(check, Status.ERROR, reason=str(error))
+        is_doubtful = isinstance(error, TargetSilent) or (isinstance(error, CallFailed) and error.is_connection_lost)
+        if is_doubtful and not await is_answering(self.calls):
+            raise TargetLost(f"during check {check.id} the target stopped answering: {error}") from error
+        kept = f" Request: {error.request}" if isinstance(error, CallFailed) else ""
+        return result_of(check, Status.FAIL, reason=f"{error}.{kept[:400]}")
+
+    def _expected(self, result: Result) -> Result:
+        issue = self.issues.get(result.id)
+        if issue is None or result.status not in (Status.PASS, Status.FAIL):
+            return result
+        status = Status.XFAIL if result.status is Status.FAIL else Status.XPASS
+        return result.model_copy(update={"status": status, "issue": issue})
+
+
+def result_of(check: Check, status: Status, *, reason: str = "", attempts: tuple[Attempt, ...] = ()) -> Result:
+    """Return the result of a check."""
+    return Result(
+        id=check.id,
+        title=check.title,
+        profile=check.profile,
+        requirement=check.requirement,
+        clause=check.clause,
+        statistic=check.statistic,
+        finds=check.finds,
+        status=status,
+        reason=reason,
+        attempts=attempts,
+    )
+
+
+def _seed(seed: int, check_id: str, attempt: int) -> int:
+    """Return the seed of an attempt: other checks and attempts get other prompts and draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{check_id}/{attempt}".encode()).digest()[:8])
+
+
+def _cut(judgement: Judgement, limit: float) -> Judgement:
+    """Return the judgement of a sample that was cut after `limit` seconds."""
+    if judgement.status is Status.FAIL:
+        return judgement
+    problem = f"{CUT}: it was cut after {limit:g} s"
+    return judgement.model_copy(update={"status": Status.INCONCLUSIVE, "problems": (*judgement.problems, problem)})

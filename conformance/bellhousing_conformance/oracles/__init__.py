@@ -1,0 +1,37 @@
+"""What the right answer is, where it can be known.
+
+O1 is the simulator's exact model, when the target's digest says that it draws from it. O2 is a float32 reference on the
+same weights, for which `reference` is the seam. O3 are relations between answers of the target itself: checks use them
+directly and need nothing from here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bellhousing.requests import Sampling
+from bellhousing.v1 import discovery_pb2
+
+
+class Oracle(Protocol):
+    """A model whose probabilities are known."""
+
+    name: str
+
+    def ids(self, text: str) -> Sequence[int]:
+        """Return the token ids of a text prompt."""
+        ...
+
+    def logprobs(self, context: Sequence[int]) -> Mapping[int, float]:
+        """Return the natural logarithm of each possible next token's probability: no temperature, no filters."""
+        ...
+
+    def probabilities(self, context: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
+        """Return the probability with which each possible next token is drawn."""
+        ...
+
+
+def oracle_of(model: discovery_pb2.Model) -> Oracle | None:
+    """Return the oracle of a target; None when no oracle knows its weights."""
+    from bellhousing_conformance.oracles import reference, simulator
+
+    return simulator.oracle_of(model) or reference.oracle_of(model)

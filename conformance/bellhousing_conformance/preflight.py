@@ -1,0 +1,114 @@
+"""Is there something to judge? What stands in the way is told apart before any check blames the target."""
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+
+from bellhousing.errors import BellhousingError
+from bellhousing.v1 import discovery_pb2
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.targets.target import Target
+
+CONTRACT = "v1"
+CONNECT_SECONDS = 10.0
+
+
+class Unjudgeable(Exception):
+    """The suite cannot judge what it was pointed at; the message says what it found there."""
+
+
+class HalfImplemented(Exception):
+    """The target speaks the contract, but not the part without which nothing can be asked: the target's fault."""
+
+
+async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
+    """Return the model to judge. Raises `Unjudgeable` or `HalfImplemented`."""
+    await _reach(target)
+    try:
+        answer = await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
+    except TargetSilent as error:
+        raise Unjudgeable(f"{target.where.address} takes connections and does not answer: {error}") from error
+    except CallFailed as failed:
+        raise await _explained(calls, target, failed) from failed
+    if answer.contract_version != CONTRACT:
+        raise Unjudgeable(
+            f"this suite judges contract {CONTRACT}; {target.where.address} says {answer.contract_version or 'nothing'}"
+        )
+    return _chosen(list(answer.models), target)
+
+
+async def is_answering(calls: Calls) -> bool:
+    """Tell whether the target answers at all now; a status that it chose to send is an answer."""
+    for _ in range(2):  # a lost connection is made again by the second call
+        try:
+            await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
+        except TargetSilent:
+            return False
+        except CallFailed as failed:
+            if not failed.is_connection_lost:
+                return True
+            await asyncio.sleep(1)
+        else:
+            return True
+    return False
+
+
+def _chosen(models: list[discovery_pb2.Model], target: Target) -> discovery_pb2.Model:
+    names = [model.name for model in models]
+    if not target.model and len(models) == 1:
+        return models[0]
+    for model in models:
+        if model.name == target.model:
+            return model
+    wanted = repr(target.model) if target.model else "a single model, or --model"
+    raise Unjudgeable(f"{target.where.address}: expected {wanted}, found models {', '.join(names) or 'none'}")
+
+
+async def _reach(target: Target) -> None:
+    address = target.where.address
+    if address.startswith("unix:"):
+        return
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise Unjudgeable(f"target {address!r}: expected HOST:PORT")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except (OSError, TimeoutError) as error:
+        raise Unjudgeable(f"no server can be reached at {address} ({error or 'no answer'})") from error
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _explained(calls: Calls, target: Target, failed: CallFailed) -> Exception:
+    """Return what a failed ListModels means."""
+    address = target.where.address
+    refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+    if failed.code in refused:
+        return Unjudgeable(f"{address} refuses to describe itself: {failed.error.message}")
+    if failed.code is grpc.StatusCode.UNIMPLEMENTED:
+        return await _without_discovery(calls, address)
+    if failed.is_connection_lost:
+        return Unjudgeable(f"what listens at {address} does not speak gRPC: {failed.error.message}")
+    if _is_from_the_contract(failed.error):
+        return HalfImplemented(str(failed))
+    return Unjudgeable(f"{address} does not answer as a server of the contract: {failed}")
+
+
+async def _without_discovery(calls: Calls, address: str) -> Exception:
+    try:
+        await calls.ask(calls.stubs.inference.Complete, pb.GenerateRequest())
+    except CallFailed as failed:
+        if failed.code is grpc.StatusCode.UNIMPLEMENTED:
+            return Unjudgeable(f"{address} is a gRPC server without the services of bellhousing.{CONTRACT}")
+    except TargetSilent as error:
+        return Unjudgeable(f"{address} has no Discovery and does not answer: {error}")
+    return HalfImplemented("ListModels: expected status OK, found UNIMPLEMENTED, while Inference is served")
+
+
+def _is_from_the_contract(error: BellhousingError) -> bool:
+    """Tell whether a server of the contract made the status: those carry ErrorInfo."""
+    return bool(error.metadata)

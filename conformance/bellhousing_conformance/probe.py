@@ -1,0 +1,170 @@
+"""What a check is given: the target, what it declares, and where to put what was seen."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar, Unpack
+
+from bellhousing.client.arguments import GenerateArguments, generate_request
+from bellhousing.v1 import discovery_pb2
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.support import is_declared
+from bellhousing_conformance.targets.hooks import Hooks
+from bellhousing_conformance.verdict import Tier
+
+Answer = TypeVar("Answer")
+
+SUBJECTS = ("the sea", "a small town", "bread", "the north wind", "a long road", "music", "glass", "winter")
+SEED_LIMIT = 2**31 - 1
+"""Seeds stay below it: an engine may narrow the contract's range."""
+
+SEQUENCES_AT_ONCE = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class Probe:
+    """The context of one attempt of a check.
+
+    Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
+    model where the target is known to draw from it, else None. `scale` is above 1 in the second stage of a statistic;
+    `size` takes care of it. `rows` are the attempt's raw samples: what is judged.
+    """
+
+    calls: Calls
+    model: discovery_pb2.Model
+    hooks: Hooks
+    tier: Tier
+    random: random.Random
+    oracle: Oracle | None = None
+    scale: int = 1
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    # What the target declares.
+
+    def supports(self, *paths: str) -> bool:
+        """Tell whether the target declares all of these capabilities; see `support` for their names."""
+        return all(is_declared(self.model, path) for path in paths)
+
+    # How much to do, and with what.
+
+    def size(self, *, smoke: int, standard: int, full: int | None = None) -> int:
+        """Return the size of a sample for this tier; the second stage of a statistic has a larger one."""
+        sizes = {"smoke": smoke, "standard": standard, "full": standard if full is None else full}
+        return sizes[self.tier] * self.scale
+
+    def seed(self) -> int:
+        """Return a seed for a request."""
+        return self.random.randrange(SEED_LIMIT)
+
+    def prompt(self) -> str:
+        """Return a text that goes on for long and that no other request of the run begins with."""
+        return f"Note {self.random.randrange(10**9)}. Write a long story about {self.random.choice(SUBJECTS)}. Once"
+
+    # Calls. Each raises `CallFailed` and `TargetSilent`, which the runner judges: a check lets them pass.
+
+    def request(
+        self, prompt: str | Iterable[int] | None = None, **arguments: Unpack[GenerateArguments]
+    ) -> pb.GenerateRequest:
+        """Return a request for the model under test; the arguments are those of `AsyncClient.generate`."""
+        arguments.setdefault("model", self.model.name)
+        return generate_request(self.prompt() if prompt is None else prompt, None, arguments)
+
+    async def generate(self, prompt: str | Iterable[int] | None = None, **arguments: Unpack[GenerateArguments]) -> Run:
+        """Return a generation that ended well."""
+        return await self.run(self.request(prompt, **arguments))
+
+    async def run(self, request: pb.GenerateRequest, *, until: Callable[[Run], bool] | None = None) -> Run:
+        """Return the generation of a request that ended well, or that was cancelled when `until` said so."""
+        run = await self.calls.stream(request, until=until)
+        if run.failed is not None:
+            raise run.failed
+        return run
+
+    async def complete(self, request: pb.GenerateRequest) -> pb.CompleteResponse:
+        """Return the unary form of a request."""
+        return await self.calls.ask(self.calls.stubs.inference.Complete, request)  # type: ignore[no-any-return]
+
+    async def describe(self) -> discovery_pb2.Model:
+        """Return the model as the target describes it now."""
+        request = discovery_pb2.GetModelRequest(model=self.model.name)
+        answer = await self.calls.ask(self.calls.stubs.discovery.GetModel, request)
+        return answer.model  # type: ignore[no-any-return]
+
+    async def tokenize(self, text: str) -> list[int]:
+        """Return the ids that Generate would use for a text."""
+        request = pb.TokenizeRequest(model=self.model.name, text=text)
+        answer = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
+        return list(answer.token_ids)
+
+    async def load(self) -> discovery_pb2.Load:
+        """Return how busy the model is now."""
+        request = discovery_pb2.GetLoadRequest(model=self.model.name)
+        answer = await self.calls.ask(self.calls.stubs.discovery.GetLoad, request)
+        return answer.load  # type: ignore[no-any-return]
+
+    async def each(self, work: Iterable[Callable[[], Awaitable[Answer]]], *, at_once: int) -> list[Answer]:
+        """Do the work with at most `at_once` in flight; return the results in order. The first failure ends it all."""
+        slots = asyncio.Semaphore(at_once)
+
+        async def one(job: Callable[[], Awaitable[Answer]]) -> Answer:
+            async with slots:
+                return await job()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(job)) for job in work]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return [task.result() for task in tasks]
+
+    async def draws(
+        self, count: int, prompt: str, *, at_once: int = 8, **arguments: Unpack[GenerateArguments]
+    ) -> list[int]:
+        """Return the ids of `count` independent draws of one token, each from a seed of its own; -1 is the end token.
+
+        Draws share a request, as its `n` sequences, where the target declares `sampling.n`.
+        """
+        share = SEQUENCES_AT_ONCE if self.supports("sampling.n") else 1
+        shares = [share] * (count // share) + ([count % share] if count % share else [])
+        requests = []
+        for n in shares:
+            request = self.request(prompt, **arguments)
+            request.sampling.max_tokens, request.sampling.seed = 1, self.seed()
+            if share > 1:
+                request.sampling.n = n
+            requests.append(request)
+        runs = await self.run_all(requests, at_once=at_once)
+        return [_first(run, index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
+
+    async def run_all(self, requests: Iterable[pb.GenerateRequest], *, at_once: int) -> list[Run]:
+        """Return the generations of some requests in order, at most `at_once` in flight."""
+        return await self.each([partial(self.run, request) for request in requests], at_once=at_once)
+
+    # What was seen: rows, judged afterwards by the check's judge.
+
+    def equal(self, what: str, *, found: object, expected: object, **evidence: object) -> None:
+        """Note that a value should equal another."""
+        self.rows.append({"kind": "equal", "what": what, "expected": expected, "found": found, **evidence})
+
+    def within(
+        self, what: str, *, found: float, low: float | None = None, high: float | None = None, **evidence: object
+    ) -> None:
+        """Note that a number should lie between bounds, both included."""
+        self.rows.append({"kind": "within", "what": what, "found": found, "low": low, "high": high, **evidence})
+
+    def holds(self, holds: bool, what: str, **evidence: object) -> None:  # noqa: FBT001 - reads as `assert` does
+        """Note something that should hold; `what` is the sentence to report when it does not."""
+        self.rows.append({"kind": "holds", "what": what, "holds": holds, **evidence})
+
+    def observe(self, kind: str, **values: object) -> None:
+        """Note data for a judge of the check's own."""
+        self.rows.append({"kind": kind, **values})
+
+
+def _first(run: Run, index: int) -> int:
+    ids: Sequence[int] = run.ids(index)
+    return ids[0] if ids else -1

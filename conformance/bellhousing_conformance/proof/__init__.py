@@ -1,0 +1,1 @@
+"""The proof that every check can fail: the kill matrix."""

@@ -1,0 +1,48 @@
+"""Cells of the kill matrix: checks through one saboteur."""
+
+import asyncio
+from collections.abc import Sequence
+
+from bellhousing_conformance.calls import Address, Calls
+from bellhousing_conformance.check import catalogue
+from bellhousing_conformance.examination import Examiner, TargetLost
+from bellhousing_conformance.oracles import oracle_of
+from bellhousing_conformance.preflight import HalfImplemented, Unjudgeable, look
+from bellhousing_conformance.proof.matrix import CLEAN, Cell
+from bellhousing_conformance.report.model import Result
+from bellhousing_conformance.saboteurs.proxy import proxied
+from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
+from bellhousing_conformance.targets.hooks import Hooks
+from bellhousing_conformance.targets.target import Target
+from bellhousing_conformance.verdict import Status
+
+SILENCE_SECONDS = 10.0
+
+
+def cells_in_a_process(upstream: str, saboteur: str, check_ids: Sequence[str], seed: int) -> dict[str, Cell]:
+    """Return a row of the matrix, for a worker process."""
+    return asyncio.run(cells(upstream, saboteur, check_ids, seed, Hooks()))
+
+
+async def cells(upstream: str, saboteur: str, check_ids: Sequence[str], seed: int, hooks: Hooks) -> dict[str, Cell]:
+    """Return the cells of some checks through a saboteur, smoke-sized."""
+    kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
+    chosen = [check for check in catalogue() if check.id in check_ids]
+    row: dict[str, Cell] = {}
+    async with proxied(upstream, kind) as address:
+        target = Target(Address(address), hooks=hooks, silence=SILENCE_SECONDS)
+        for check in chosen:
+            # A connection for each check: what one leaves behind is not the next one's.
+            async with Calls(target.where, target.silence) as calls:
+                try:
+                    model = await look(calls, target)
+                    examiner = Examiner(calls, model, "smoke", seed, hooks, oracle_of(model))
+                    row[check.id] = _cell((await examiner.examine(check)).result)
+                except (Unjudgeable, HalfImplemented, TargetLost) as error:
+                    row[check.id] = Cell(status=Status.ERROR, problem=str(error))
+    return row
+
+
+def _cell(result: Result) -> Cell:
+    problems = result.problems
+    return Cell(status=result.status, problem=problems[0] if problems else "", seconds=result.seconds)

@@ -1,0 +1,39 @@
+"""Raw samples beside a report: one JSONL file for each attempt, named by its digest in the report."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.verdict import Row, Rows
+
+FOLDER = "samples"
+
+
+def write_samples(folder: Path, name: str, rows: Rows) -> tuple[str, str]:
+    """Write rows under the report's folder; return the file relative to it and its SHA-256."""
+    text = "".join([json.dumps(dict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rows]).encode()
+    file = folder / FOLDER / f"{name}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text)
+    return f"{FOLDER}/{file.name}", hashlib.sha256(text).hexdigest()
+
+
+def read_samples(folder: Path, name: str, sha256: str) -> list[Row]:
+    """Return the rows of a file. Raises `ConfigurationError` when it is missing or not what the report was made of."""
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"samples {name!r}: expected a file below the report")
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"samples {name!r}: expected a file, found {error.strerror}") from error
+    found = hashlib.sha256(text).hexdigest()
+    if found != sha256:
+        raise ConfigurationError(f"samples {name!r}: expected sha256 {sha256}, found {found}")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def as_recorded(rows: Rows) -> list[Row]:
+    """Return rows as a reader of the file gets them: what is judged in a run is what `verify` judges."""
+    return [json.loads(json.dumps(dict(row))) for row in rows]

@@ -1,0 +1,43 @@
+"""The forms of a report: one file each, from the same model."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.report.html import html
+from bellhousing_conformance.report.junit import junit
+from bellhousing_conformance.report.markdown import markdown
+from bellhousing_conformance.report.model import ConformanceReport
+
+JSON_FILE = "report.json"
+WRITERS: Mapping[str, Callable[[ConformanceReport, Path], str]] = {
+    JSON_FILE: lambda report, _: report.model_dump_json(indent=1) + "\n",
+    "report.xml": lambda report, _: junit(report),
+    "report.md": lambda report, _: markdown(report),
+    "report.html": html,
+}
+"""File name to writer; a writer gets the report and its folder, where the samples are."""
+
+
+def write_report(report: ConformanceReport, folder: Path) -> None:
+    """Write every form of a report into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, write in WRITERS.items():
+        (folder / name).write_text(write(report, folder), encoding="utf-8")
+
+
+def read_report(path: Path) -> tuple[ConformanceReport, Path]:
+    """Return a report and its folder; `path` is either. Raises `ConfigurationError`."""
+    file = path / JSON_FILE if path.is_dir() else path
+    try:
+        return ConformanceReport.model_validate_json(file.read_bytes()), file.parent
+    except OSError as error:
+        raise ConfigurationError(f"report {str(file)!r}: expected a file, found {error.strerror}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ConfigurationError(
+            f"report {str(file)!r}: not a report that this suite reads: {where}: {fault['msg']}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The defects: a file for each, named by it; `saboteur.saboteurs` finds them."""

@@ -1,0 +1,142 @@
+"""A gRPC proxy in front of a real target, with a saboteur in it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.descriptor_pool import Default
+
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.saboteurs.saboteur import Saboteur
+
+GENERATE = "/bellhousing.v1.Inference/Generate"
+COMPLETE = "/bellhousing.v1.Inference/Complete"
+DROPPED_KEYS = ("user-agent", "grpc-")
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+
+
+@asynccontextmanager
+async def proxied(upstream: str, saboteur: type[Saboteur]) -> AsyncIterator[str]:
+    """Run the proxy for the body; yield its address."""
+    options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
+    async with grpc.aio.insecure_channel(upstream, options=options) as channel:
+        proxy = _Proxy(channel, saboteur)
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers([proxy])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            await server.stop(0)
+            await proxy.close()
+
+
+class _Proxy(grpc.GenericRpcHandler):
+    """Takes every method as bytes in both directions: on the wire a unary call is a stream of one message."""
+
+    def __init__(self, channel: grpc.aio.Channel, saboteur: type[Saboteur]) -> None:
+        self._channel = channel
+        self._saboteur = saboteur
+        self._orphans: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """End the calls that outlived their clients."""
+        for task in self._orphans:
+            task.cancel()
+        await asyncio.gather(*self._orphans, return_exceptions=True)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Return the handler of a method."""
+        method = str(handler_call_details.method)
+
+        async def handle(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            async for answer in self._handled(method, requests, context):
+                yield answer
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _handled(self, method: str, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        saboteur = self._saboteur()
+        sent = [_asked(saboteur, method, raw) async for raw in requests]
+        metadata = [(k, v) for k, v in context.invocation_metadata() if not k.startswith(DROPPED_KEYS)]
+        call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata)  # type: ignore[arg-type] # bytes: no serialiser is given
+        is_over = False
+        try:
+            async for answer in self._answers(saboteur, method, call):
+                yield answer
+            is_over = True
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+        except grpc.aio.AioRpcError as error:
+            is_over = True
+            answer = saboteur.failed(method.rpartition("/")[2])
+            if answer is None:
+                await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
+            yield answer.SerializeToString()
+        finally:
+            if is_over or saboteur.forwards_cancel:
+                call.cancel()
+            else:
+                self._adopt(call)
+
+    def _answers(self, saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+        if method == GENERATE:
+            return _generated(saboteur, call)
+        return _answered(saboteur, method, call)
+
+    def _adopt(self, call: Any) -> None:
+        """Read a call to its end although nobody waits for it."""
+
+        async def read() -> None:
+            async for _ in call:
+                pass
+
+        task = asyncio.ensure_future(read())
+        self._orphans.add(task)
+        task.add_done_callback(self._orphans.discard)
+
+
+def _asked(saboteur: Saboteur, method: str, raw: bytes) -> bytes:
+    if method not in (GENERATE, COMPLETE):
+        return raw
+    request = pb.GenerateRequest.FromString(raw)
+    saboteur.asked(request)
+    return request.SerializeToString()
+
+
+async def _generated(saboteur: Saboteur, call: Any) -> AsyncIterator[bytes]:
+    async def messages() -> AsyncIterator[pb.GenerateResponse]:
+        async for raw in call:
+            yield pb.GenerateResponse.FromString(raw)
+
+    async for message in saboteur.stream(messages()):
+        yield message.SerializeToString()
+
+
+async def _answered(saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+    build = _response_class(method)
+    async for raw in call:
+        answer = build() if build else None
+        if answer is None:
+            yield raw
+            continue
+        answer.ParseFromString(raw)
+        if method == COMPLETE:
+            saboteur.completed(answer)
+        else:
+            saboteur.answered(method.rpartition("/")[2], answer)
+        yield answer.SerializeToString()
+
+
+def _response_class(method: str) -> Callable[[], Any] | None:
+    """Return the class of a method's answers; None for a method that the suite does not know."""
+    service, _, name = method.strip("/").partition("/")
+    try:
+        found = Default().FindMethodByName(f"{service}.{name}")
+    except KeyError:
+        return None
+    return message_factory.GetMessageClass(found.output_type)

@@ -1,0 +1,111 @@
+"""The statistics of the suite. scipy is imported where it is used: the command line loads this module too."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+ALPHAS = (1e-2, 1e-3)
+"""Levels of the two stages. Only when both reject does a check fail: a false failure about once in 100,000."""
+
+SECOND_STAGE_SCALE = 4
+"""The fresh second sample is this many times as large as the first."""
+
+POWER = 0.9
+"""Chance with which the minimum detectable effect is detected."""
+
+LEAST_EXPECTED = 5.0
+"""Smallest expected count of a bin; rarer outcomes share one (Cochran, 1954)."""
+
+
+def bound_of_no_failures(n: int) -> float:
+    """Return the upper 95 % bound of a rate of which `n` trials showed none: 3/n, at most 1 (Hanley, 1983)."""
+    return min(1.0, 3 / n) if n > 0 else 1.0
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion (Wilson, 1927). Raises `ValueError` without trials."""
+    from scipy.stats import norm
+
+    if n <= 0:
+        raise ValueError(f"expected at least one trial, found {n}")
+    z = float(norm.ppf(0.5 + confidence / 2))
+    share, spread = successes / n, z * z / n
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    middle = share + spread / 2
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+
+
+def effective_size(values: Sequence[float]) -> float:
+    """Return n(1-r)/(1+r) with r the lag-1 autocorrelation, between 1 and n: what dependent samples are worth."""
+    n = len(values)
+    mean = math.fsum(values) / n if n else 0.0
+    variance = math.fsum((value - mean) ** 2 for value in values)
+    if n < 3 or variance == 0:
+        return float(n)
+    r = math.fsum((a - mean) * (b - mean) for a, b in pairwise(values)) / variance
+    return min(float(n), max(1.0, n * (1 - r) / (1 + r)))
+
+
+@dataclass(frozen=True, slots=True)
+class GTest:
+    """A likelihood-ratio test of counts against probabilities.
+
+    `statistic` is G with Williams' correction, `minimum_effect` the smallest Cohen's w that a test of this size at the
+    level it was made for detects with probability `POWER`.
+    """
+
+    n: int
+    bins: int
+    statistic: float
+    p_value: float
+    minimum_effect: float
+
+
+def g_test(counts: Mapping[int, int], probabilities: Mapping[int, float], alpha: float) -> GTest:
+    """Test counts by outcome against their probabilities, which are normalised first (Sokal and Rohlf, 1995, ch. 17).
+
+    Outcomes expected fewer than `LEAST_EXPECTED` times share a bin. Raises `ValueError` for a count of an outcome
+    without probability, which no test is needed for, and when less than two bins are left.
+    """
+    from scipy.stats import chi2
+
+    impossible = sorted(outcome for outcome, count in counts.items() if count and not probabilities.get(outcome))
+    if impossible:
+        raise ValueError(f"outcomes of probability 0 were counted: {impossible[:5]}")
+    n, total = sum(counts.values()), math.fsum(probabilities.values())
+    bins = _bins(counts, {outcome: n * p / total for outcome, p in probabilities.items()})
+    if len(bins) < 2:
+        raise ValueError(f"expected at least two bins of {LEAST_EXPECTED:g} expected counts, found {len(bins)}")
+    raw = 2 * math.fsum(found * math.log(found / expected) for found, expected in bins if found)
+    correction = 1 + (len(bins) + 1) / (6 * n)
+    statistic = max(0.0, raw / correction)
+    freedom = len(bins) - 1
+    effect = minimum_effect(n, freedom, alpha)
+    return GTest(n, len(bins), statistic, float(chi2.sf(statistic, freedom)), effect)
+
+
+def minimum_effect(n: int, freedom: int, alpha: float) -> float:
+    """Return the smallest Cohen's w that a chi-squared test detects with probability `POWER` (Cohen, 1988, ch. 7)."""
+    from scipy.optimize import brentq
+    from scipy.stats import chi2, ncx2
+
+    critical = chi2.isf(alpha, freedom)
+    # From just above 0: scipy's non-central distribution is not defined at 0 itself.
+    noncentrality = brentq(lambda value: ncx2.sf(critical, freedom, value) - POWER, 1e-9, 1e4)
+    return math.sqrt(noncentrality / n)
+
+
+def _bins(counts: Mapping[int, int], expected: Mapping[int, float]) -> list[tuple[int, float]]:
+    """Return the found and the expected count of each bin."""
+    common = [(counts.get(key, 0), value) for key, value in expected.items() if value >= LEAST_EXPECTED]
+    rare = [(counts.get(key, 0), value) for key, value in expected.items() if value < LEAST_EXPECTED]
+    if rare:
+        found, rest = sum(count for count, _ in rare), math.fsum(value for _, value in rare)
+        if rest >= LEAST_EXPECTED or not common:
+            common.append((found, rest))
+        else:
+            smallest = min(range(len(common)), key=lambda place: common[place][1])
+            count, value = common[smallest]
+            common[smallest] = (count + found, value + rest)
+    return common

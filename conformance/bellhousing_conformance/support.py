@@ -1,0 +1,152 @@
+"""What a target declares, and whether it rejects what it declares absent.
+
+A capability is named by the path of a field of `GenerateRequest`, such as `sampling.top_k`, or by one of `MODES`.
+"""
+
+from collections.abc import Callable, Mapping
+
+import grpc
+from google.protobuf.struct_pb2 import Struct
+
+from bellhousing.capabilities import FIELDS
+from bellhousing.v1 import discovery_pb2
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.calls import CallFailed, Calls
+
+MODES: Mapping[str, Callable[[discovery_pb2.Capabilities], bool]] = {
+    "token_ids": lambda told: told.token_ids,
+    "tokenize": lambda told: told.tokenize,
+    "detokenize": lambda told: told.detokenize,
+    "embed": lambda told: told.embed,
+    "sleep": lambda told: told.sleep,
+    "prefix_cache": lambda told: told.prefix_cache,
+    "determinism": lambda told: told.determinism > discovery_pb2.DETERMINISM_NONE,
+    "batch_invariance": lambda told: told.determinism == discovery_pb2.DETERMINISM_BATCH_INVARIANT,
+    "adapters": lambda told: told.adapters > discovery_pb2.ADAPTER_SUPPORT_NONE,
+    "dynamic_adapters": lambda told: told.adapters == discovery_pb2.ADAPTER_SUPPORT_DYNAMIC,
+}
+"""Capabilities that are no fields of a request."""
+
+NUMBERS: Mapping[str, float] = {
+    "max_tokens": 4,
+    "min_tokens": 1,
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "top_k": 5,
+    "min_p": 0.05,
+    "typical_p": 0.9,
+    "repetition_penalty": 1.1,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "seed": 7,
+    "n": 2,
+}
+STRUCTURED = {"json_schema": '{"type": "object"}', "json_object": True, "regex": "[0-9]{3}", "grammar": 'root ::= "a"'}
+
+
+def is_declared(model: discovery_pb2.Model, path: str) -> bool:
+    """Tell whether a model declares a capability. Raises `KeyError` for one that the contract has not."""
+    told = model.capabilities
+    if path in MODES:
+        return MODES[path](told)
+    if path not in FIELDS:
+        raise KeyError(f"capability {path!r}: expected a field of GenerateRequest or one of {', '.join(MODES)}")
+    return any(parameter.field == path for parameter in told.parameters)
+
+
+def with_field(request: pb.GenerateRequest, path: str) -> pb.GenerateRequest:
+    """Return the request with a valid value of one more field, which asks for an effect. Raises `KeyError`."""
+    changed = pb.GenerateRequest()
+    changed.CopyFrom(request)
+    group, _, name = path.partition(".")
+    if group == "sampling":
+        _set_sampling(changed, name)
+    elif path == "structured_output.choice":
+        changed.structured_output.choice.options.extend(["red", "blue"])
+    elif group == "structured_output":
+        setattr(changed.structured_output, name, STRUCTURED[name])
+    else:
+        OTHERS[path](changed)
+    return changed
+
+
+def _set_sampling(request: pb.GenerateRequest, name: str) -> None:
+    if name == "logit_bias":
+        request.sampling.logit_bias[0] = 1.0
+    elif name == "ignore_eos":
+        request.sampling.ignore_eos = True
+    else:
+        kind = pb.Sampling.DESCRIPTOR.fields_by_name[name].type
+        value = NUMBERS[name]
+        setattr(
+            request.sampling,
+            name,
+            value if kind == pb.Sampling.DESCRIPTOR.fields_by_name[name].TYPE_DOUBLE else int(value),
+        )
+
+
+def _chat(request: pb.GenerateRequest, arguments: Mapping[str, str]) -> None:
+    template = Struct()
+    template.update(dict(arguments))
+    message = pb.ChatMessage(role=pb.CHAT_ROLE_USER, content="Hello")
+    request.chat.CopyFrom(pb.Chat(messages=[message], template_arguments=template))
+
+
+OTHERS: Mapping[str, Callable[[pb.GenerateRequest], object]] = {
+    "text": lambda request: setattr(request, "text", "Hello"),
+    "token_ids": lambda request: request.token_ids.ids.extend([1, 2, 3]),
+    "chat": lambda request: _chat(request, {}),
+    "chat.template_arguments": lambda request: _chat(request, {"a": "b"}),
+    "stopping.strings": lambda request: request.stopping.strings.append("stop"),
+    "stopping.token_ids": lambda request: request.stopping.token_ids.append(1),
+    "stopping.include_stop": lambda request: setattr(request.stopping, "include_stop", True),
+    "logprobs.top": lambda request: setattr(request.logprobs, "top", 1),
+    "logprobs.prompt_top": lambda request: setattr(request.logprobs, "prompt_top", 1),
+    "adapter": lambda request: setattr(request, "adapter", "none-has-this-name"),
+    "priority": lambda request: setattr(request, "priority", pb.PRIORITY_HIGH),
+    "time_budget": lambda request: setattr(request.time_budget, "seconds", 5),
+}
+"""The other fields, each with what sets it."""
+
+
+async def rejection_fault(calls: Calls, model: discovery_pb2.Model, path: str) -> str | None:
+    """Ask for a capability that is declared absent; return what is wrong with the answer, None when it is a rejection.
+
+    Modes that no request can ask for (such as determinism) are rejected by being declared absent.
+    """
+    if path in MODES:
+        return await _operation_fault(calls, model, path)
+    request = with_field(pb.GenerateRequest(model=model.name, text="Hello"), path)
+    try:
+        await calls.ask(calls.stubs.inference.Complete, request)
+    except CallFailed as failed:
+        return _refusal_fault(failed, path)
+    return f"{path} is declared absent: expected a request that sets it to be rejected, found status OK"
+
+
+def _refusal_fault(failed: CallFailed, path: str) -> str | None:
+    if failed.code is grpc.StatusCode.UNIMPLEMENTED:
+        return None
+    named = [violation.field for violation in getattr(failed.error, "violations", ())]
+    if failed.code is grpc.StatusCode.INVALID_ARGUMENT and path in named:
+        return None
+    found = f"{failed.code.name} naming {', '.join(named) or 'no field'}"
+    return f"{path} is declared absent: expected INVALID_ARGUMENT naming it, found {found}"
+
+
+async def _operation_fault(calls: Calls, model: discovery_pb2.Model, path: str) -> str | None:
+    inference = calls.stubs.inference
+    operations = {
+        "tokenize": (inference.Tokenize, pb.TokenizeRequest(model=model.name, text="Hello")),
+        "detokenize": (inference.Detokenize, pb.DetokenizeRequest(model=model.name, token_ids=[1])),
+        "embed": (inference.Embed, pb.EmbedRequest(model=model.name, inputs=[pb.EmbedInput(text="Hello")])),
+    }
+    if path not in operations:
+        return None
+    try:
+        await calls.ask(*operations[path])
+    except CallFailed as failed:
+        if failed.code is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        return f"{path} is declared absent: expected UNIMPLEMENTED, found {failed.code.name}"
+    return f"{path} is declared absent: expected UNIMPLEMENTED, found status OK"

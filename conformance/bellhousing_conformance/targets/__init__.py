@@ -1,0 +1,1 @@
+"""What is judged: an endpoint alone, one with hooks, or a server that the suite starts."""

@@ -1,0 +1,67 @@
+"""A target as a person names it: an address, or a TOML file with hooks."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from bellhousing.client import Tls
+from bellhousing.config import explain
+from bellhousing.errors import ConfigurationError
+from bellhousing.settings import Strict
+from bellhousing_conformance.calls import Address
+from bellhousing_conformance.targets.hooks import HookName, Hooks, command_hook
+
+SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`)."""
+
+    where: Address
+    model: str = ""
+    hooks: Hooks = field(default_factory=Hooks)
+    silence: float = SILENCE_SECONDS
+
+
+class TlsFile(Strict):
+    """PEM files."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class TargetFile(Strict):
+    """The TOML file of a target. `token_env` names the variable that holds the token: secrets stay out of files."""
+
+    address: str = Field(min_length=1)
+    model: str = ""
+    token_env: str = ""
+    insecure: bool = False
+    silence_seconds: float = Field(SILENCE_SECONDS, gt=0)
+    tls: TlsFile | None = None
+    hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
+
+
+def load_target(file: Path) -> Target:
+    """Return the target of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
+    try:
+        told = TargetFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"target file {str(file)!r}: expected a file, found {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"target file {str(file)!r}: expected TOML, found {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"target file {str(file)!r}: {explain(error, TargetFile)}") from error
+    token = os.environ.get(told.token_env, "") if told.token_env else ""
+    if told.token_env and not token:
+        raise ConfigurationError(f"target file {str(file)!r}: expected a token in {told.token_env}, found none")
+    tls = Tls(told.tls.ca, told.tls.certificate, told.tls.key) if told.tls else None
+    hooks = Hooks({name: command_hook(name, command) for name, command in told.hooks.items()})
+    where = Address(told.address, tls, token, told.insecure)
+    return Target(where, told.model, hooks, told.silence_seconds)

@@ -1,0 +1,46 @@
+"""Every check passes on the oracle and sees a defect; every saboteur is seen."""
+
+import pytest
+
+from bellhousing_conformance.check import catalogue
+from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
+from bellhousing_conformance.proof.prove import prove
+from bellhousing_conformance.saboteurs.saboteur import saboteurs
+from bellhousing_conformance.verdict import Status
+
+PASS, FAIL = Cell(status=Status.PASS), Cell(status=Status.FAIL)
+
+
+def matrix(clean: Cell, sabotaged: Cell) -> KillMatrix:
+    cells = {CLEAN: {"C1": clean}, "s": {"C1": sabotaged}}
+    return KillMatrix(checks=("C1",), defects={"s": "d"}, declared={"s": ("C1",)}, cells=cells, seed=1, seconds=0)
+
+
+def test_a_matrix_in_which_everything_kills_has_no_fault() -> None:
+    assert matrix(PASS, FAIL).faults() == []
+
+
+def test_a_check_that_fails_on_the_clean_oracle_is_a_fault() -> None:
+    assert any("expected PASS on the clean oracle" in fault for fault in matrix(FAIL, FAIL).faults())
+
+
+def test_a_check_that_kills_nothing_and_a_saboteur_that_survives_are_faults() -> None:
+    faults = matrix(PASS, PASS).faults()
+    assert "check C1 kills no saboteur" in faults
+    assert "saboteur s survives every check" in faults
+
+
+def test_trouble_is_no_kill() -> None:
+    assert matrix(PASS, Cell(status=Status.ERROR)).faults()
+
+
+def test_saboteurs_declare_checks_that_exist() -> None:
+    ids = {check.id for check in catalogue()}
+    assert all(kind.seen_by and set(kind.seen_by) <= ids for kind in saboteurs().values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_every_check_is_proven() -> None:
+    proven = await prove(catalogue(), saboteurs(), 1, declared_only=True, told=lambda name, row: None)
+    assert proven.faults() == []
