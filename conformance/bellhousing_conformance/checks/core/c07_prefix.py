@@ -16,7 +16,7 @@ SHORT, LONG = 16, 64
 )
 async def short_output_begins_the_long_one(probe: Probe) -> None:
     """Compare greedy outputs and, where seeds are declared, seeded draws; the first request fills a prefix cache."""
-    for _ in range(probe.size(smoke=1, standard=4)):
+    for _ in range(probe.size(smoke=1, standard=2)):
         for temperature in (0.0, 1.0) if probe.supports("sampling.seed") else (0.0,):
             request = probe.request(max_tokens=LONG, temperature=temperature)
             if probe.supports("sampling.seed"):
