@@ -77,6 +77,9 @@ class Examiner:
         lacking = [name for name in check.hooks if not self.hooks.has(name)]
         if lacking:
             return Examined(result_of(check, Status.NOT_RUN, reason=f"the target has no hook {', '.join(lacking)}"))
+        if check.oracle and self.oracle is None:
+            reason = "no reference knows the target's weights; --reference names one"
+            return Examined(result_of(check, Status.NOT_RUN, reason=reason))
         return await self._attempts(check)
 
     async def _attempts(self, check: Check) -> Examined:

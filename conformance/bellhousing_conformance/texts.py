@@ -13,13 +13,13 @@ SEPARATORS = (" ", " ", " ", "  ", "", "\n", ", ")
 MOST_PIECES = 12
 
 PASSAGES = (
-    "The harbour was quiet that morning. A single boat came in with the tide, and the keeper of the light watched it from",
+    "The harbour was quiet that morning. A single boat came in with the tide, and the keeper of the light watched it",
     "To bake bread you need flour, water, salt and time. Mix the flour with the water first, then let it rest for",
     "In the north the winters are long, and people tell each other stories. One of the oldest is about a fox that",
     "A compiler reads a program and writes another one. The first step is to cut the text into tokens, and the second",
     "Glass is made of sand. When it is heated it becomes soft, and a skilled worker can blow it into the shape of a",
     "The train left at seven, as it always did. In the last carriage sat a woman with a small black suitcase, and she",
-    "Music has rules, and every generation breaks some of them. What sounded wrong a hundred years ago is now taught to",
+    "Music has rules, and every generation breaks some of them. What sounded wrong a century ago is now taught to",
     "The heart is a muscle that pumps blood through the body. It beats about seventy times each minute, which makes",
 )
 """Beginnings of plain English prose: what small models know best."""

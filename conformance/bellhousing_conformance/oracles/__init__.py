@@ -25,6 +25,10 @@ class Oracle(Protocol):
         """Return the natural logarithm of each possible next token's probability: no temperature, no filters."""
         ...
 
+    def along(self, prompt: Sequence[int], output: Sequence[int]) -> Sequence[Mapping[int, float]]:
+        """Return `logprobs` for each place of an output, after the prompt and the output before that place."""
+        ...
+
     def probabilities(self, context: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
         """Return the probability with which each possible next token is drawn."""
         ...

@@ -30,6 +30,10 @@ class SimulatorOracle:
         values = self._chain.logprobs(context[-1] if context else None)
         return {token: value for token, value in enumerate(values) if value > -math.inf}
 
+    def along(self, prompt: Sequence[int], output: Sequence[int]) -> Sequence[Mapping[int, float]]:
+        """See `Oracle.along`."""
+        return [self.logprobs([*prompt, *output[:place]]) for place in range(len(output))]
+
     def probabilities(self, context: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
         """See `Oracle.probabilities`; `context` counts as prompt."""
         previous = context[-1] if context else None
