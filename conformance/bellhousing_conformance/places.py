@@ -17,7 +17,7 @@ NEEDS = ("text", "token_ids", "tokenize", "logprobs.top", "sampling.max_tokens",
 
 def told_by(entry: pb.TokenLogprob) -> dict[str, float]:
     """Return what an entry tells: log probabilities by token id, of the drawn token and of the alternatives."""
-    return {str(each.id): each.logprob for each in (entry, *entry.top)}
+    return {str(entry.id): entry.logprob} | {str(each.id): each.logprob for each in entry.top}
 
 
 async def observe_places(probe: Probe, count: int, alternatives: int = ALTERNATIVES) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from pathlib import Path
+from typing import TypeVar, Unpack
 
 from bellhousing.client.arguments import GenerateArguments, generate_request
 from bellhousing.v1 import discovery_pb2
@@ -14,7 +15,7 @@ from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.oracles import Oracle
 from bellhousing_conformance.support import is_declared
 from bellhousing_conformance.targets.hooks import Hooks
-from bellhousing_conformance.verdict import Tier
+from bellhousing_conformance.verdict import Row, Tier
 
 Answer = TypeVar("Answer")
 
@@ -31,7 +32,8 @@ class Probe:
 
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
     model where the target is known to draw from it, else None. `scale` is above 1 in the second stage of a statistic;
-    `size` takes care of it. `rows` are the attempt's raw samples: what is judged.
+    `size` takes care of it. `task_file` has the operator's own items for Q04. `rows` are the attempt's raw samples:
+    what is judged.
     """
 
     calls: Calls
@@ -41,7 +43,8 @@ class Probe:
     random: random.Random
     oracle: Oracle | None = None
     scale: int = 1
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    task_file: Path | None = None
+    rows: list[Row] = field(default_factory=list)
 
     # What the target declares.
 
@@ -134,17 +137,25 @@ class Probe:
 
         Draws share a request, as its `n` sequences, where the target declares `sampling.n`.
         """
+        arguments["max_tokens"] = 1
+        found = await self.samples(count, prompt, at_once=at_once, **arguments)
+        return [ids[0] if ids else -1 for ids in found]
+
+    async def samples(
+        self, count: int, prompt: str, *, at_once: int = 8, **arguments: Unpack[GenerateArguments]
+    ) -> list[list[int]]:
+        """Return the ids of `count` independent outputs, as `draws` does of one token."""
         share = SEQUENCES_AT_ONCE if self.supports("sampling.n") else 1
         shares = [share] * (count // share) + ([count % share] if count % share else [])
         requests = []
         for n in shares:
             request = self.request(prompt, **arguments)
-            request.sampling.max_tokens, request.sampling.seed = 1, self.seed()
+            request.sampling.seed = self.seed()
             if share > 1:
                 request.sampling.n = n
             requests.append(request)
         runs = await self.run_all(requests, at_once=at_once)
-        return [_first(run, index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
+        return [run.ids(index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
 
     async def run_all(self, requests: Iterable[pb.GenerateRequest], *, at_once: int) -> list[Run]:
         """Return the generations of some requests in order, at most `at_once` in flight."""
@@ -169,8 +180,3 @@ class Probe:
     def observe(self, kind: str, **values: object) -> None:
         """Note data for a judge of the check's own."""
         self.rows.append({"kind": kind, **values})
-
-
-def _first(run: Run, index: int) -> int:
-    ids: Sequence[int] = run.ids(index)
-    return ids[0] if ids else -1

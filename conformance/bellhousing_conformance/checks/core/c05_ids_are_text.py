@@ -20,7 +20,7 @@ async def ids_prompt_is_text_prompt(probe: Probe) -> None:
         runs = {}
         await probe.generate(text, max_tokens=8, temperature=0.0)
         for form, prompt in (("text", text), ("ids", ids)):
-            run = await probe.generate(prompt, max_tokens=8, temperature=0.0)  # type: ignore[arg-type] # both are prompts
+            run = await probe.generate(prompt, max_tokens=8, temperature=0.0)
             counted = run.finished.usage.prompt_tokens
             probe.equal(f"prompt tokens of the {form} prompt", found=counted, expected=len(ids))
             runs[form] = run.ids()

@@ -1,6 +1,7 @@
 """LP5: a token has the same log probability whether it is decoded or prefilled."""
 
 from bellhousing_conformance.check import check
+from bellhousing_conformance.places import told_by
 from bellhousing_conformance.precision import tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -81,6 +82,6 @@ async def _one_by_one(probe: Probe, prompt: list[int], output: list[int], told: 
         if run.finished.usage.cached_tokens > len(prompt):
             probe.observe("cached", context=len(context), cached=run.finished.usage.cached_tokens)
             continue
-        best = {each.id: each.logprob for d in run.deltas() for entry in d.logprobs for each in (entry, *entry.top)}
-        if output[place] in best:
-            probe.observe("token", decode=told[place], prefill=best[output[place]])
+        best = [told_by(entry) for delta in run.deltas() for entry in delta.logprobs]
+        if best and str(output[place]) in best[0]:
+            probe.observe("token", decode=told[place], prefill=best[0][str(output[place])])

@@ -10,7 +10,7 @@ class HasHiddenDefaults(Saboteur):
     """Filters by `top_k` where the request says nothing, and does not tell."""
 
     defect = "top_k is 5 where it is left out, while the model and Started say that it is off"
-    seen_by = ("C09",)
+    seen_by = ("C09", "Q03", "Q05")
 
     def asked(self, request: pb.GenerateRequest) -> None:
         """See `Saboteur`."""

@@ -12,11 +12,12 @@ class TellsOtherLogarithms(Saboteur):
     """Tells decimal logarithms for natural ones."""
 
     defect = "log probabilities are decimal logarithms"
-    seen_by = ("LP1", "LP3")
+    seen_by = ("LP1", "LP3", "Q02")
 
     def told(self, message: pb.GenerateResponse) -> Iterable[pb.GenerateResponse]:
         """See `Saboteur`."""
         for entry in message.delta.logprobs:
-            for each in (entry, *entry.top):
+            spoken: list[pb.TokenLogprob | pb.TopLogprob] = [entry, *entry.top]
+            for each in spoken:
                 each.logprob *= LOG10_OF_E
         return (message,)

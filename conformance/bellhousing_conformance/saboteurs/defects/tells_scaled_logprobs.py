@@ -20,6 +20,7 @@ class TellsScaledLogprobs(Saboteur):
     def told(self, message: pb.GenerateResponse) -> Iterable[pb.GenerateResponse]:
         """See `Saboteur`."""
         for entry in message.delta.logprobs:
-            for each in (entry, *entry.top):
+            spoken: list[pb.TokenLogprob | pb.TopLogprob] = [entry, *entry.top]
+            for each in spoken:
                 each.logprob /= self.temperature
         return (message,)
