@@ -13,7 +13,7 @@ from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
 from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
 from bellhousing_conformance.check import Check
-from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.preflight import is_answering
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import Attempt, Result
@@ -54,6 +54,12 @@ class Examiner:
     other: Other | None = None
     record: bool = False
     task_file: Path | None = None
+    reference: Reference | None = None
+
+    @property
+    def known_reference(self) -> Reference | None:
+        """What the target's model should agree with: the operator's reference, or else the oracle."""
+        return self.reference or self.oracle
 
     async def examine(self, check: Check) -> Examined:
         """Return what a check comes to. Raises `TargetLost`."""
@@ -82,8 +88,8 @@ class Examiner:
         lacking = [name for name in check.hooks if not self.hooks.has(name)]
         if lacking:
             return Examined(result_of(check, Status.NOT_RUN, reason=f"the target has no hook {', '.join(lacking)}"))
-        if check.oracle and self.oracle is None:
-            reason = "no reference knows the target's weights; --reference names one"
+        if check.reference and self.known_reference is None:
+            reason = "no reference for the target's weights is known; --reference names one"
             return Examined(result_of(check, Status.NOT_RUN, reason=reason))
         if check.paired and self.other is None and not self.record:
             reason = "there is nothing to compare with; --against names another target, or an earlier report"
@@ -133,6 +139,7 @@ class Examiner:
                 oracle=self.oracle,
                 scale=scale,
                 task_file=self.task_file,
+                reference=self.known_reference,
                 rows=kept,
             )
 

@@ -12,7 +12,7 @@ from bellhousing.client.arguments import GenerateArguments, generate_request
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Calls, Run
-from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.support import is_declared
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.verdict import Row, Tier
@@ -31,9 +31,9 @@ class Probe:
     """The context of one attempt of a check.
 
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
-    model where the target is known to draw from it, else None. `scale` is above 1 in the second stage of a statistic;
-    `size` takes care of it. `task_file` has the operator's own items for Q04. `rows` are the attempt's raw samples:
-    what is judged.
+    model where the target is known to draw from it, else None; `reference` may also be of another precision. `scale` is
+    above 1 in the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for
+    Q04. `rows` are the attempt's raw samples: what is judged.
     """
 
     calls: Calls
@@ -44,6 +44,7 @@ class Probe:
     oracle: Oracle | None = None
     scale: int = 1
     task_file: Path | None = None
+    reference: Reference | None = None
     rows: list[Row] = field(default_factory=list)
 
     # What the target declares.

@@ -19,7 +19,7 @@ from bellhousing_conformance.against import LiveOther, RecordedOther
 from bellhousing_conformance.calls import Calls
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
-from bellhousing_conformance.oracles import oracle_of
+from bellhousing_conformance.oracles import Reference, oracle_of
 from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
@@ -57,6 +57,7 @@ class Plan:
     against: Target | RecordedOther | None = None
     record: bool = False
     task_file: Path | None = None
+    reference: Reference | None = None
     reproduce: str = "bellhousing conformance run"
 
 
@@ -99,7 +100,7 @@ async def run(target: Target, plan: Plan, folder: Path, display: Display | None 
         except HalfImplemented as error:
             _blame_lead(plan, log, str(error))
         else:
-            log.subject = _subject(target, model)
+            log.subject = _subject(target, model, plan.reference)
             await _run_against(calls, target, model, plan, log)
     results = [log.results.get(check.id) or _not_run(check, log.failure) for check in plan.checks]
     return _report(target, plan, log, results, began, time.monotonic() - clock)
@@ -109,7 +110,7 @@ async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model,
     """Run all with the other side at hand, where there is one."""
     oracle = oracle_of(model)
     examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle, plan.issues)
-    examiner = replace(examiner, record=plan.record, task_file=plan.task_file)
+    examiner = replace(examiner, record=plan.record, task_file=plan.task_file, reference=plan.reference)
     if isinstance(plan.against, Target):
         async with Calls(plan.against.where, plan.against.silence) as others:
             try:
@@ -187,8 +188,8 @@ def _report(
     )
 
 
-def _subject(target: Target, model: discovery_pb2.Model) -> Subject:
-    oracle = oracle_of(model)
+def _subject(target: Target, model: discovery_pb2.Model, reference: Reference | None = None) -> Subject:
+    oracle = reference or oracle_of(model)
     return Subject(
         address=target.where.address,
         model=model.name,

@@ -23,6 +23,7 @@ from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected
 from bellhousing_conformance.issues import load_issues
+from bellhousing_conformance.oracles.reference import open_reference
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.writers import read_report, write_report
@@ -85,6 +86,7 @@ class What:
     known_issues: Annotated[Path | None, Option(help="TOML of failures that are known, each with an issue.")] = None
     against: Annotated[str, Option(help="Another target, or a report of the same seed.", metavar="HOST:PORT|PATH")] = ""
     record: Annotated[bool, Option("--record", help="Keep the samples of EQUIVALENCE for a later --against.")] = False
+    reference: Annotated[Path | None, Option(help="Directory with the target's weights, run in float32.")] = None
     task_file: Annotated[Path | None, Option(help="JSONL of prompts and answers for Q04.")] = None
     keep_going: Annotated[bool, Option("--keep-going", help="Go on after a smoke check has failed.")] = False
 
@@ -111,6 +113,7 @@ class What:
             against=other,
             record=self.record,
             task_file=self.task_file,
+            reference=open_reference(self.reference) if self.reference else None,
             reproduce=shlex.join(again),
         )
 

@@ -2,8 +2,8 @@
 
 from bellhousing_conformance.against import comparing
 from bellhousing_conformance.check import check
+from bellhousing_conformance.distributions import told_by
 from bellhousing_conformance.divergence import divergence, mean_interval
-from bellhousing_conformance.places import told_by
 from bellhousing_conformance.precision import looser, tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.texts import beginning_of

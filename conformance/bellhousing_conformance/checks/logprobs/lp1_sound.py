@@ -4,7 +4,7 @@ import math
 
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.check import check
-from bellhousing_conformance.places import told_by
+from bellhousing_conformance.distributions import told_by
 from bellhousing_conformance.probe import Probe
 
 TOPS = (0, 1, 5)

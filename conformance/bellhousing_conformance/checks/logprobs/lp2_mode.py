@@ -4,7 +4,7 @@ import math
 
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.check import check
-from bellhousing_conformance.places import told_by
+from bellhousing_conformance.distributions import told_by
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 

@@ -3,8 +3,8 @@
 from collections import defaultdict
 
 from bellhousing_conformance.check import check
+from bellhousing_conformance.distributions import NEEDS, observe_places
 from bellhousing_conformance.divergence import divergence, mean_interval
-from bellhousing_conformance.places import NEEDS, observe_places
 from bellhousing_conformance.precision import tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -43,7 +43,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     profile="logprobs",
     tier="standard",
     needs=NEEDS,
-    oracle=True,
+    reference=True,
     judge=judge,
     statistic="KL over the told tokens and the rest, a lower bound; one-sided 95 % bootstrap over prompts",
     finds="a mean divergence above the tier by more than the width of the interval",

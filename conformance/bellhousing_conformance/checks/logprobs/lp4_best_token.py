@@ -3,8 +3,8 @@
 import math
 
 from bellhousing_conformance.check import check
+from bellhousing_conformance.distributions import NEEDS, observe_places
 from bellhousing_conformance.divergence import share_interval
-from bellhousing_conformance.places import NEEDS, observe_places
 from bellhousing_conformance.precision import FOUR_BITS, tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
@@ -47,7 +47,7 @@ def _agrees(row: Row) -> bool:
     profile="logprobs",
     tier="standard",
     needs=NEEDS,
-    oracle=True,
+    reference=True,
     judge=judge,
     statistic="share of places, ties within 0.001 nat counted as agreement; one-sided 95 % Wilson bounds",
     finds="a share below the tier by more than the width of the interval",

@@ -1,7 +1,7 @@
 """LP5: a token has the same log probability whether it is decoded or prefilled."""
 
 from bellhousing_conformance.check import check
-from bellhousing_conformance.places import told_by
+from bellhousing_conformance.distributions import told_by
 from bellhousing_conformance.precision import tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status

@@ -1,9 +1,11 @@
 """Places of outputs at which both the target and a reference tell the distribution of the next token."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 
 from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.against import OtherFailed
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.texts import beginning_of
 
@@ -26,8 +28,9 @@ async def observe_places(probe: Probe, count: int, alternatives: int = ALTERNATI
     Outputs are drawn at temperature 1 without filters: what a model tells then is the same before and after sampling's
     steps. The reference is asked about the very ids that the target was given and made.
     """
-    if probe.oracle is None:
-        raise RuntimeError("the check should be declared with oracle=True")
+    reference = probe.reference
+    if reference is None:
+        raise RuntimeError("the check should be declared with reference=True")
     probe.observe("precision", precision=probe.model.precision)
     number = math.ceil(count / TOKENS)
     arguments = {"max_tokens": TOKENS, "temperature": 1.0, "logprobs": _most(probe, alternatives)}
@@ -38,8 +41,13 @@ async def observe_places(probe: Probe, count: int, alternatives: int = ALTERNATI
     runs = await probe.run_all(requests, at_once=AT_ONCE)
     for place, (request, run) in enumerate(zip(requests, runs, strict=True)):
         prompt = await probe.tokenize(request.text)
+        if list(await asyncio.to_thread(reference.ids, request.text)) != prompt:
+            raise OtherFailed("the reference makes other tokens of a prompt than the target: it is another model")
         told = [entry for delta in run.deltas() for entry in delta.logprobs]
-        for entry, exact in zip(told, probe.oracle.along(prompt, run.ids()), strict=False):
+        if not run.ids():
+            continue
+        exacts = await asyncio.to_thread(reference.along, prompt, run.ids())
+        for entry, exact in zip(told, exacts, strict=False):
             _observe(probe, place, told_by(entry), exact)
 
 
