@@ -71,7 +71,9 @@ class TransformersReference:
     def _loaded(self) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         return AutoModelForCausalLM.from_pretrained(
             self._directory, dtype=torch.float32, use_safetensors=True, **self._origin()
         ).eval()
@@ -89,16 +91,16 @@ def open_reference(directory: Path, cache: Path | None = None) -> TransformersRe
     Raises `ConfigurationError` when the extra `reference` is not installed, or the directory has not either safetensors
     or exactly one GGUF file.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"--reference: expected {', '.join(missing)}, found none", hint="`pip install bellhousing[reference]`"
-        )
     safetensors, gguf = (sorted(directory.glob(pattern)) for pattern in WEIGHTS)
     if bool(safetensors) == bool(gguf) or len(gguf) > 1:
         raise ConfigurationError(
             f"--reference {str(directory)!r}: expected a directory with safetensors or with one GGUF file, found "
             f"{len(safetensors)} and {len(gguf)} such files"
+        )
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"--reference: expected {', '.join(missing)}, found none", hint="`pip install bellhousing[reference]`"
         )
     return TransformersReference(directory, cache or platformdirs.user_cache_path("bellhousing") / "reference")
 

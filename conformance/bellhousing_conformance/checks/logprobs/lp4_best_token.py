@@ -57,4 +57,4 @@ async def best_token_is_the_references(probe: Probe) -> None:
     """Compare the best tokens at enough places for the tier: the stricter it is, the more of them it takes."""
     agreement = (tier_of(probe.model.precision) or FOUR_BITS).agreement
     least = math.ceil(4 / (1 - agreement))  # a bound by Wilson's score of a perfect sample reaches it with 2.7/(1-a)
-    await observe_places(probe, max(least, probe.size(smoke=128, standard=192, full=1024)), alternatives=2)
+    await observe_places(probe, max(least, probe.size(smoke=128, standard=320, full=1024)), alternatives=2)
