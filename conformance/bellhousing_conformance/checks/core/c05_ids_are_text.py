@@ -9,6 +9,7 @@ from bellhousing_conformance.probe import Probe
     title="A prompt of token ids is the text prompt of the same ids: nothing is added in front",
     clause="bellhousing.v1.GenerateRequest.token_ids",
     profile="core",
+    tier="standard",
     needs=("text", "token_ids", "tokenize", "sampling.max_tokens", "sampling.temperature", "determinism"),
     finds="one special token added to, or missing from, either form of the prompt",
 )

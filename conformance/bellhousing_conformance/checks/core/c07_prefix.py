@@ -11,6 +11,7 @@ SHORT, LONG = 16, 64
     title=f"An output of {SHORT} tokens is how the output of {LONG} tokens begins",
     clause="bellhousing.v1.Sampling.max_tokens",
     profile="core",
+    tier="standard",
     needs=("sampling.max_tokens", "sampling.temperature", "determinism"),
     finds="a draw that depends on max_tokens in one request of the sample",
 )

@@ -14,6 +14,7 @@ UNSEEN = ("seed", "max_tokens")
     title="A parameter that is left out is the default that the model declares",
     clause="bellhousing.v1.Model.defaults",
     profile="core",
+    tier="standard",
     needs=("sampling.max_tokens",),
     finds="a default in force that is not the declared one, if it changes one token in the sample",
 )

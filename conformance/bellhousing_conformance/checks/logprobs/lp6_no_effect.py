@@ -10,6 +10,7 @@ from bellhousing_conformance.probe import Probe
     title="Asking for log probabilities leaves the output unchanged",
     clause="bellhousing.v1.LogprobOptions.top",
     profile="logprobs",
+    tier="standard",
     needs=("logprobs.top", "sampling.max_tokens", "sampling.temperature", "determinism"),
     finds="one token that is another with log probabilities, in the sample",
 )

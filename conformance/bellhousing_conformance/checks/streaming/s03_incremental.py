@@ -41,6 +41,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="The first delta comes in the first half of a stream's time",
     clause="bellhousing.v1.Inference.Generate",
     profile="streaming",
+    tier="standard",
     needs=("sampling.max_tokens", "sampling.ignore_eos"),
     judge=judge,
     statistic="streams whose first delta is late: at most one, or one in thirty; Wilson's interval",

@@ -12,6 +12,7 @@ TOKENS = 12
     title="Of many streams at once, none receives anything of another",
     clause="bellhousing.v1.Inference.Generate",
     profile="streaming",
+    tier="standard",
     needs=("sampling.max_tokens",),
     finds="one delta that goes to another stream, among all of 64 streams",
     seconds=120,

@@ -10,6 +10,7 @@ from bellhousing_conformance.probe import Probe
     title="Delivered text only grows: after every delta it is how the text of the ids delivered so far begins",
     clause="bellhousing.v1.Delta.text",
     profile="streaming",
+    tier="standard",
     needs=("token_ids", "tokenize", "detokenize", "sampling.max_tokens"),
     finds="one delta that repeats, takes back or rewrites text, in the sample",
 )
