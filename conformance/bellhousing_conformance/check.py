@@ -55,8 +55,10 @@ class Check:
 
     `clause` is the full name of a message, field, enum, service or method of the contract. `needs` are paths of
     capabilities (see `support`): a target that declares one absent must be seen to reject it, and then the check is
-    NOT_SUPPORTED. `finds` is the smallest defect that it is made to detect. `seconds` bounds one attempt at standard
-    size; an `alone` check measures time or disturbs others, so that nothing may run beside it.
+    NOT_SUPPORTED. A `reference` check is NOT_RUN where no reference is known; a
+    `paired` one observes two targets, which its judge compares (see `against`). `finds` is the smallest
+    defect that it is made to detect. `seconds` bounds one attempt at standard size; an `alone` check measures time or
+    disturbs others, so that nothing may run beside it.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Check:
     tier: Tier = "smoke"
     needs: tuple[str, ...] = ()
     hooks: tuple[HookName, ...] = ()
+    reference: bool = False
+    paired: bool = False
     judge: Judge = field(default=all_hold, repr=False)
     statistic: str = "zero failures in n; 95 % bound 3/n"
     two_stage: bool = False

@@ -7,11 +7,13 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bellhousing.v1 import discovery_pb2
+from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
 from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
 from bellhousing_conformance.check import Check
-from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.preflight import is_answering
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import Attempt, Result
@@ -49,13 +51,22 @@ class Examiner:
     hooks: Hooks = field(default_factory=Hooks)
     oracle: Oracle | None = None
     issues: Mapping[str, str] = field(default_factory=dict)
+    other: Other | None = None
+    record: bool = False
+    task_file: Path | None = None
+    reference: Reference | None = None
+
+    @property
+    def known_reference(self) -> Reference | None:
+        """What the target's model should agree with: the operator's reference, or else the oracle."""
+        return self.reference or self.oracle
 
     async def examine(self, check: Check) -> Examined:
         """Return what a check comes to. Raises `TargetLost`."""
         began = time.monotonic()
         try:
             examined = await self._examine(check)
-        except (CallFailed, TargetSilent, HookFailed, TimeoutError) as error:
+        except (CallFailed, TargetSilent, HookFailed, OtherFailed, TimeoutError) as error:
             examined = Examined(await self._blamed(check, error))
         except TargetLost:
             raise
@@ -77,6 +88,12 @@ class Examiner:
         lacking = [name for name in check.hooks if not self.hooks.has(name)]
         if lacking:
             return Examined(result_of(check, Status.NOT_RUN, reason=f"the target has no hook {', '.join(lacking)}"))
+        if check.reference and self.known_reference is None:
+            reason = "no reference for the target's weights is known; --reference names one"
+            return Examined(result_of(check, Status.NOT_RUN, reason=reason))
+        if check.paired and self.other is None and not self.record:
+            reason = "there is nothing to compare with; --against names another target, or an earlier report"
+            return Examined(result_of(check, Status.NOT_RUN, reason=reason))
         return await self._attempts(check)
 
     async def _attempts(self, check: Check) -> Examined:
@@ -93,32 +110,63 @@ class Examiner:
 
     async def _attempt(self, check: Check, number: int, alpha: float) -> tuple[Attempt, list[Row]]:
         scale = SECOND_STAGE_SCALE ** (number - 1)
-        probe = Probe(
-            calls=self.calls,
-            model=self.model,
-            hooks=self.hooks,
-            tier=self.tier,
-            random=random.Random(_seed(self.seed, check.id, number)),
-            oracle=self.oracle,
-            scale=scale,
-        )
         began, limit = time.monotonic(), check.seconds * scale * TIME_FACTORS[self.tier]
+        rows: list[Row] = []
         try:
-            async with asyncio.timeout(limit):
-                await check.observe(probe)
+            async with asyncio.timeout(limit * (2 if check.paired else 1)):
+                await self._observe(check, number, scale, rows)
         except TimeoutError:
             # What was seen counts when it is wrong; when it is right, it is less than was asked for.
-            judgement = _cut(check.judge(as_recorded(probe.rows), alpha), limit)
+            rows = as_recorded(rows)
+            judgement = _cut(check.judge(rows, alpha), limit)
         else:
-            judgement = check.judge(as_recorded(probe.rows), alpha)
-        rows = as_recorded(probe.rows)
+            rows = as_recorded(rows)
+            judgement = check.judge(rows, alpha)
         seconds = round(time.monotonic() - began, 3)
         level = alpha if check.two_stage else None
         return Attempt(number=number, alpha=level, seconds=seconds, judgement=judgement), rows
 
+    async def _observe(self, check: Check, number: int, scale: int, rows: list[Row]) -> None:
+        """Put into `rows` what the check sees; of a paired check, on both sides, from the same random numbers."""
+
+        def probe(calls: Calls, model: discovery_pb2.Model, kept: list[Row]) -> Probe:
+            return Probe(
+                calls=calls,
+                model=model,
+                hooks=self.hooks,
+                tier=self.tier,
+                random=random.Random(_seed(self.seed, check.id, number)),
+                oracle=self.oracle,
+                scale=scale,
+                task_file=self.task_file,
+                reference=self.known_reference,
+                rows=kept,
+            )
+
+        async def there(calls: Calls, model: discovery_pb2.Model) -> list[Row]:
+            seen: list[Row] = []
+            await check.observe(probe(calls, model, seen))
+            return seen
+
+        if not check.paired:
+            await check.observe(probe(self.calls, self.model, rows))
+            return
+        rows += on_side(await there(self.calls, self.model), TARGET)
+        if self.other is not None:
+            rows += on_side(await self._others(check, number, there), OTHER)
+
+    async def _others(self, check: Check, number: int, there: Observe) -> list[Row]:
+        """Return the rows of the other side, whose failures are not the target's."""
+        if self.other is None:
+            return []
+        try:
+            return await self.other.rows(check.id, number, there)
+        except (CallFailed, TargetSilent) as error:
+            raise OtherFailed(f"the other target: {error}") from error
+
     async def _blamed(self, check: Check, error: Exception) -> Result:
         """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""
-        if isinstance(error, HookFailed):
+        if isinstance(error, HookFailed | OtherFailed):
             return result_of(check, Status.ERROR, reason=str(error))
         is_doubtful = isinstance(error, TargetSilent) or (isinstance(error, CallFailed) and error.is_connection_lost)
         if is_doubtful and not await is_answering(self.calls):

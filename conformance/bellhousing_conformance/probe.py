@@ -2,19 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from pathlib import Path
+from typing import TypeVar, Unpack
 
 from bellhousing.client.arguments import GenerateArguments, generate_request
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Calls, Run
-from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.support import is_declared
 from bellhousing_conformance.targets.hooks import Hooks
-from bellhousing_conformance.verdict import Tier
+from bellhousing_conformance.verdict import Row, Tier
 
 Answer = TypeVar("Answer")
 
@@ -30,8 +31,9 @@ class Probe:
     """The context of one attempt of a check.
 
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
-    model where the target is known to draw from it, else None. `scale` is above 1 in the second stage of a statistic;
-    `size` takes care of it. `rows` are the attempt's raw samples: what is judged.
+    model where the target is known to draw from it, else None; `reference` may also be of another precision. `scale` is
+    above 1 in the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for
+    Q04. `rows` are the attempt's raw samples: what is judged.
     """
 
     calls: Calls
@@ -41,7 +43,9 @@ class Probe:
     random: random.Random
     oracle: Oracle | None = None
     scale: int = 1
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    task_file: Path | None = None
+    reference: Reference | None = None
+    rows: list[Row] = field(default_factory=list)
 
     # What the target declares.
 
@@ -94,11 +98,17 @@ class Probe:
         answer = await self.calls.ask(self.calls.stubs.discovery.GetModel, request)
         return answer.model  # type: ignore[no-any-return]
 
-    async def tokenize(self, text: str) -> list[int]:
-        """Return the ids that Generate would use for a text."""
-        request = pb.TokenizeRequest(model=self.model.name, text=text)
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        """Return the ids that Generate would use for a text; without the special tokens that it adds, if asked."""
+        request = pb.TokenizeRequest(model=self.model.name, text=text, add_special=add_special)
         answer = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
         return list(answer.token_ids)
+
+    async def detokenize(self, ids: Iterable[int]) -> str:
+        """Return the text of some ids, at least one."""
+        request = pb.DetokenizeRequest(model=self.model.name, token_ids=ids)
+        answer = await self.calls.ask(self.calls.stubs.inference.Detokenize, request)
+        return str(answer.text)
 
     async def load(self) -> discovery_pb2.Load:
         """Return how busy the model is now."""
@@ -128,17 +138,25 @@ class Probe:
 
         Draws share a request, as its `n` sequences, where the target declares `sampling.n`.
         """
+        arguments["max_tokens"] = 1
+        found = await self.samples(count, prompt, at_once=at_once, **arguments)
+        return [ids[0] if ids else -1 for ids in found]
+
+    async def samples(
+        self, count: int, prompt: str, *, at_once: int = 8, **arguments: Unpack[GenerateArguments]
+    ) -> list[list[int]]:
+        """Return the ids of `count` independent outputs, as `draws` does of one token."""
         share = SEQUENCES_AT_ONCE if self.supports("sampling.n") else 1
         shares = [share] * (count // share) + ([count % share] if count % share else [])
         requests = []
         for n in shares:
             request = self.request(prompt, **arguments)
-            request.sampling.max_tokens, request.sampling.seed = 1, self.seed()
+            request.sampling.seed = self.seed()
             if share > 1:
                 request.sampling.n = n
             requests.append(request)
         runs = await self.run_all(requests, at_once=at_once)
-        return [_first(run, index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
+        return [run.ids(index) for run, n in zip(runs, shares, strict=True) for index in range(n)]
 
     async def run_all(self, requests: Iterable[pb.GenerateRequest], *, at_once: int) -> list[Run]:
         """Return the generations of some requests in order, at most `at_once` in flight."""
@@ -163,8 +181,3 @@ class Probe:
     def observe(self, kind: str, **values: object) -> None:
         """Note data for a judge of the check's own."""
         self.rows.append({"kind": kind, **values})
-
-
-def _first(run: Run, index: int) -> int:
-    ids: Sequence[int] = run.ids(index)
-    return ids[0] if ids else -1

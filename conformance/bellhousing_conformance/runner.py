@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,10 +15,11 @@ import grpc
 
 import bellhousing
 from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
+from bellhousing_conformance.against import LiveOther, RecordedOther
 from bellhousing_conformance.calls import Calls
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
-from bellhousing_conformance.oracles import oracle_of
+from bellhousing_conformance.oracles import Reference, oracle_of
 from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
@@ -42,7 +43,10 @@ class Display(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `skipped` maps check ids to the operator's reason, `issues` known failures to their issue."""
+    """What to run. `skipped` maps check ids to the operator's reason, `issues` known failures to their issue.
+
+    `against` is the other side of paired checks; with `record` they observe without one, for a later run.
+    """
 
     checks: Sequence[Check]
     tier: Tier
@@ -50,6 +54,10 @@ class Plan:
     skipped: Mapping[str, str] = field(default_factory=dict)
     issues: Mapping[str, str] = field(default_factory=dict)
     keep_going: bool = False
+    against: Target | RecordedOther | None = None
+    record: bool = False
+    task_file: Path | None = None
+    reference: Reference | None = None
     reproduce: str = "bellhousing conformance run"
 
 
@@ -62,6 +70,7 @@ class _Log:
     display: Display | None
     results: dict[str, Result] = field(default_factory=dict)
     subject: Subject | None = None
+    against: Subject | None = None
     failure: str = ""
 
     def add(self, examined: Examined) -> None:
@@ -91,14 +100,34 @@ async def run(target: Target, plan: Plan, folder: Path, display: Display | None 
         except HalfImplemented as error:
             _blame_lead(plan, log, str(error))
         else:
-            log.subject = _subject(target, model)
-            await _run_all(calls, target, model, plan, log)
+            log.subject = _subject(target, model, plan.reference)
+            await _run_against(calls, target, model, plan, log)
     results = [log.results.get(check.id) or _not_run(check, log.failure) for check in plan.checks]
     return _report(target, plan, log, results, began, time.monotonic() - clock)
 
 
-async def _run_all(calls: Calls, target: Target, model: discovery_pb2.Model, plan: Plan, log: _Log) -> None:
-    examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle_of(model), plan.issues)
+async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model, plan: Plan, log: _Log) -> None:
+    """Run all with the other side at hand, where there is one."""
+    oracle = oracle_of(model)
+    examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle, plan.issues)
+    examiner = replace(examiner, record=plan.record, task_file=plan.task_file, reference=plan.reference)
+    if isinstance(plan.against, Target):
+        async with Calls(plan.against.where, plan.against.silence) as others:
+            try:
+                other = await look(others, plan.against)
+            except (Unjudgeable, HalfImplemented) as error:
+                log.failure = f"--against: {error}"
+                return
+            log.against = _subject(plan.against, other)
+            await _run_all(replace(examiner, other=LiveOther(log.against, others, other)), plan, log)
+        return
+    if plan.against is not None:
+        log.against = plan.against.subject
+        examiner = replace(examiner, other=plan.against)
+    await _run_all(examiner, plan, log)
+
+
+async def _run_all(examiner: Examiner, plan: Plan, log: _Log) -> None:
     small = [check for check in plan.checks if check.tier == "smoke"]
     rest = [check for check in plan.checks if check.tier != "smoke"]
     try:
@@ -155,11 +184,12 @@ def _report(
         conformant=is_conformant(profiles),
         exit_code=exit_code(results, failure=log.failure),
         failure=log.failure,
+        against=log.against,
     )
 
 
-def _subject(target: Target, model: discovery_pb2.Model) -> Subject:
-    oracle = oracle_of(model)
+def _subject(target: Target, model: discovery_pb2.Model, reference: Reference | None = None) -> Subject:
+    oracle = reference or oracle_of(model)
     return Subject(
         address=target.where.address,
         model=model.name,

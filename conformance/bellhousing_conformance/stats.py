@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 ALPHAS = (1e-2, 1e-3)
 """Levels of the two stages. Only when both reject does a check fail: a false failure about once in 100,000."""
@@ -25,11 +26,9 @@ def bound_of_no_failures(n: int) -> float:
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (Wilson, 1927). Raises `ValueError` without trials."""
-    from scipy.stats import norm
-
     if n <= 0:
         raise ValueError(f"expected at least one trial, found {n}")
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, spread = successes / n, z * z / n
     half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     middle = share + spread / 2
@@ -94,6 +93,26 @@ def minimum_effect(n: int, freedom: int, alpha: float) -> float:
     # From just above 0: scipy's non-central distribution is not defined at 0 itself.
     noncentrality = brentq(lambda value: ncx2.sf(critical, freedom, value) - POWER, 1e-9, 1e4)
     return math.sqrt(noncentrality / n)
+
+
+def homogeneity(left: Mapping[int, int], right: Mapping[int, int]) -> float:
+    """Return the p-value of a G-test that two samples have one distribution (Sokal and Rohlf, 1995, ch. 17).
+
+    Outcomes expected fewer than `LEAST_EXPECTED` times in a sample are taken together; with one outcome left it is 1.
+    """
+    from scipy.stats import chi2_contingency
+
+    n = sum(left.values()), sum(right.values())
+    table, rare = [], [0, 0]
+    for key in left.keys() | right.keys():
+        counts = [left.get(key, 0), right.get(key, 0)]
+        if sum(counts) * min(n) / sum(n) >= LEAST_EXPECTED:
+            table.append(counts)
+        else:
+            rare = [a + b for a, b in zip(rare, counts, strict=True)]
+    if sum(rare):
+        table.append(rare)
+    return float(chi2_contingency(table, lambda_="log-likelihood").pvalue) if len(table) > 1 else 1.0
 
 
 def _bins(counts: Mapping[int, int], expected: Mapping[int, float]) -> list[tuple[int, float]]:

@@ -116,7 +116,10 @@ async def rejection_fault(calls: Calls, model: discovery_pb2.Model, path: str) -
     """
     if path in MODES:
         return await _operation_fault(calls, model, path)
-    request = with_field(pb.GenerateRequest(model=model.name, text="Hello"), path)
+    base = pb.GenerateRequest(model=model.name, text="Hello")
+    if is_declared(model, "sampling.max_tokens"):
+        base.sampling.max_tokens = 4  # one that ignores the field should not fill the context first
+    request = with_field(base, path)
     try:
         await calls.ask(calls.stubs.inference.Complete, request)
     except CallFailed as failed:

@@ -1,12 +1,15 @@
 """The contract, seen by a client of a real server with the simulator behind it."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
 
 from bellhousing import AsyncClient
+from bellhousing.backend import ModelInfo
 from bellhousing.errors import (
     AlreadyExists,
     BellhousingError,
@@ -21,9 +24,11 @@ from bellhousing.errors import (
     PreconditionFailed,
     StreamBroken,
 )
+from bellhousing.events import Progress
 from bellhousing.testing import Served
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_simulator import SimulatorBackend
 from tests.core.conftest import NO_RETRY, Serve
 
 SLOW = {"inter_token_seconds": 0.02, "end_probability": 0.0}
@@ -177,6 +182,25 @@ async def test_an_unknown_adapter_is_not_found_whatever_else_is_wrong(serving: S
         with pytest.raises(NotFound) as refused:
             await served.client.complete("abc", adapter="poet", temperature=-1)
     assert refused.value.reason == "ADAPTER_NOT_FOUND"
+
+
+class WithoutAdapters(SimulatorBackend):
+    """The simulator, declaring none of its adapters."""
+
+    name = "without-adapters"
+
+    async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
+        info = await super().start(progress)
+        told = info.capabilities
+        parameters = {name: limits for name, limits in told.parameters.items() if name != "adapter"}
+        return replace(info, capabilities=replace(told, parameters=parameters, adapters="none"))
+
+
+async def test_an_adapter_is_an_unsupported_field_where_there_are_none(serving: Serve) -> None:
+    async with serving(WithoutAdapters) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.client.complete("abc", adapter="poet")
+    assert [v.field for v in refused.value.violations] == ["adapter"]
 
 
 async def test_a_prompt_over_the_context_is_out_of_range_with_both_numbers(serving: Serve) -> None:

@@ -16,18 +16,21 @@ from typer import Option
 from bellhousing.cli.output import Json, fail, print_json, print_table, stderr, stdout
 from bellhousing.cli.spread import spread
 from bellhousing.errors import ConfigurationError, DeadlineExceeded
+from bellhousing_conformance.against import RecordedOther
 from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected
 from bellhousing_conformance.issues import load_issues
+from bellhousing_conformance.oracles.reference import open_reference
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
-from bellhousing_conformance.report.writers import write_report
+from bellhousing_conformance.report.writers import read_report, write_report
 from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load_target
+from bellhousing_conformance.task import read_items
 from bellhousing_conformance.verdict import Tier
 
 DEFAULT_FOLDER = Path("conformance-report")
@@ -81,6 +84,10 @@ class What:
     tier: Annotated[str, Option(help="smoke, standard or full.")] = "smoke"
     seed: Annotated[int | None, Option(help="Seed of prompts and draws; drawn unless told.", min=0)] = None
     known_issues: Annotated[Path | None, Option(help="TOML of failures that are known, each with an issue.")] = None
+    against: Annotated[str, Option(help="Another target, or a report of the same seed.", metavar="HOST:PORT|PATH")] = ""
+    record: Annotated[bool, Option("--record", help="Keep the samples of EQUIVALENCE for a later --against.")] = False
+    reference: Annotated[Path | None, Option(help="Directory with the target's weights, run in float32.")] = None
+    task_file: Annotated[Path | None, Option(help="JSONL of prompts and answers for Q04.")] = None
     keep_going: Annotated[bool, Option("--keep-going", help="Go on after a smoke check has failed.")] = False
 
     def plan(self, whom: Whom) -> Plan:
@@ -88,7 +95,13 @@ class What:
         if self.tier not in ("smoke", "standard", "full"):
             raise ConfigurationError(f"--tier {self.tier!r}: expected smoke, standard or full")
         tier: Tier = self.tier  # type: ignore[assignment]
-        seed = secrets.randbelow(2**31) if self.seed is None else self.seed
+        other = _other(self.against)
+        drawn = other.report.seed if isinstance(other, RecordedOther) else secrets.randbelow(2**31)
+        seed = drawn if self.seed is None else self.seed
+        if isinstance(other, RecordedOther):
+            other.require(seed, tier)
+        if self.task_file:
+            read_items(self.task_file)  # a mistake in it should show before the run
         again = ["bellhousing", "conformance", "run", *whom.flags(), "--tier", tier, "--seed", str(seed)]
         return Plan(
             checks=selected(tier, self.profile, self.check or ()),
@@ -97,6 +110,10 @@ class What:
             skipped={find(name).id: "left out with --skip" for name in self.skip or ()},
             issues=load_issues(self.known_issues) if self.known_issues else {},
             keep_going=self.keep_going,
+            against=other,
+            record=self.record,
+            task_file=self.task_file,
+            reference=open_reference(self.reference) if self.reference else None,
             reproduce=shlex.join(again),
         )
 
@@ -176,6 +193,16 @@ def _described(check: Check) -> dict[str, Any]:
         "finds": check.finds,
         "how": " ".join((check.observe.__doc__ or "").split()),
     }
+
+
+def _other(name: str) -> Target | RecordedOther | None:
+    """Return the other side: a report where the name is a path that exists, else an address."""
+    if not name:
+        return None
+    if Path(name).exists():
+        report, folder = read_report(Path(name))
+        return RecordedOther(report, folder)
+    return Target(Address(name))
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -1,8 +1,8 @@
 """What the right answer is, where it can be known.
 
 O1 is the simulator's exact model, when the target's digest says that it draws from it. O2 is a float32 reference on the
-same weights, for which `reference` is the seam. O3 are relations between answers of the target itself: checks use them
-directly and need nothing from here.
+same weights, which the operator names: the target's own may be coarser, so that agreement has tiers. O3 are
+relations between answers of the target itself: checks use them directly and need nothing from here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,22 @@ from bellhousing.requests import Sampling
 from bellhousing.v1 import discovery_pb2
 
 
-class Oracle(Protocol):
-    """A model whose probabilities are known."""
+class Reference(Protocol):
+    """A model that the target's should agree with."""
 
     name: str
 
     def ids(self, text: str) -> Sequence[int]:
         """Return the token ids of a text prompt."""
         ...
+
+    def along(self, prompt: Sequence[int], output: Sequence[int]) -> Sequence[Mapping[int, float]]:
+        """Return log probabilities for each place of an output, after the prompt and the output before that place."""
+        ...
+
+
+class Oracle(Reference, Protocol):
+    """The very model that the target draws from."""
 
     def logprobs(self, context: Sequence[int]) -> Mapping[int, float]:
         """Return the natural logarithm of each possible next token's probability: no temperature, no filters."""
@@ -32,6 +40,6 @@ class Oracle(Protocol):
 
 def oracle_of(model: discovery_pb2.Model) -> Oracle | None:
     """Return the oracle of a target; None when no oracle knows its weights."""
-    from bellhousing_conformance.oracles import reference, simulator
+    from bellhousing_conformance.oracles import simulator
 
-    return simulator.oracle_of(model) or reference.oracle_of(model)
+    return simulator.oracle_of(model)

@@ -20,7 +20,7 @@ class SimulatorOracle:
         self._chain = chain
 
     def ids(self, text: str) -> Sequence[int]:
-        """See `Oracle.ids`."""
+        """See `Reference.ids`."""
         from bellhousing_simulator.vocabulary import tokenise
 
         return tokenise(text)
@@ -29,6 +29,10 @@ class SimulatorOracle:
         """See `Oracle.logprobs`."""
         values = self._chain.logprobs(context[-1] if context else None)
         return {token: value for token, value in enumerate(values) if value > -math.inf}
+
+    def along(self, prompt: Sequence[int], output: Sequence[int]) -> Sequence[Mapping[int, float]]:
+        """See `Reference.along`."""
+        return [self.logprobs([*prompt, *output[:place]]) for place in range(len(output))]
 
     def probabilities(self, context: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
         """See `Oracle.probabilities`; `context` counts as prompt."""

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+from bellhousing_conformance.against import LiveOther
 from bellhousing_conformance.calls import Address, Calls
 from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.examination import Examiner, TargetLost
 from bellhousing_conformance.oracles import oracle_of
 from bellhousing_conformance.preflight import HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.proof.matrix import CLEAN, Cell
-from bellhousing_conformance.report.model import Result
+from bellhousing_conformance.report.model import Result, Subject
 from bellhousing_conformance.saboteurs.proxy import proxied
 from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
 from bellhousing_conformance.targets.hooks import Hooks
@@ -29,18 +30,24 @@ async def cells(upstream: str, saboteur: str, check_ids: Sequence[str], seed: in
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
-    async with proxied(upstream, kind) as address:
+    async with proxied(upstream, kind) as address, Calls(Address(upstream), SILENCE_SECONDS) as clean:
+        other = await _clean_side(clean, upstream)
         target = Target(Address(address), hooks=hooks, silence=SILENCE_SECONDS)
         for check in chosen:
             # A connection for each check: what one leaves behind is not the next one's.
             async with Calls(target.where, target.silence) as calls:
                 try:
                     model = await look(calls, target)
-                    examiner = Examiner(calls, model, "smoke", seed, hooks, oracle_of(model))
+                    examiner = Examiner(calls, model, "smoke", seed, hooks, oracle_of(model), other=other)
                     row[check.id] = _cell((await examiner.examine(check)).result)
                 except (Unjudgeable, HalfImplemented, TargetLost) as error:
                     row[check.id] = Cell(status=Status.ERROR, problem=str(error))
     return row
+
+
+async def _clean_side(calls: Calls, upstream: str) -> LiveOther:
+    """Return the oracle itself, which paired checks compare the saboteur with."""
+    return LiveOther(Subject(address=upstream), calls, await look(calls, Target(Address(upstream))))
 
 
 def _cell(result: Result) -> Cell:

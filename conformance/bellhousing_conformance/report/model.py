@@ -91,7 +91,8 @@ class Profile(Frozen):
 
 
 class ConformanceReport(Frozen):
-    """A run. `failure` is what kept the suite from judging; empty when nothing did."""
+    """A run. `failure` is what kept the suite from judging; empty when nothing did. `against` is the other target of
+    paired checks."""
 
     schema_version: Literal["bellhousing.conformance/1"] = SCHEMA
     suite: Suite
@@ -106,3 +107,4 @@ class ConformanceReport(Frozen):
     conformant: bool
     exit_code: int
     failure: str = ""
+    against: Subject | None = None

@@ -158,7 +158,7 @@ class _Call:
         caller.check_model(model.name)
         if model.state != "serving":
             raise model.unavailable()
-        if request.adapter:
+        if request.adapter and model.info.capabilities.range_of("adapter"):
             model.adapters.find(request.adapter, caller.tenant)
         accepted = self._accepted = accept(request, model.info)
         asked = accepted.request

@@ -1,0 +1,1 @@
+"""Profile EQUIVALENCE: the target against another, given by `--against`."""

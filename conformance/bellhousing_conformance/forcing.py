@@ -1,0 +1,69 @@
+"""Requests whose output is known beforehand, by whatever the target declares that can force one."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.probe import Probe
+
+BIAS = 100.0
+"""Added to the logit of one token it outweighs everything that a model prefers."""
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """A request, and a test of the text that it may produce."""
+
+    request: pb.GenerateRequest
+    word: str
+    is_right: Callable[[str], bool]
+
+
+def _constrain(request: pb.GenerateRequest, path: str, word: str) -> None:
+    if path == "structured_output.choice":
+        request.structured_output.choice.options.append(word)
+    elif path == "structured_output.regex":
+        request.structured_output.regex = re.escape(word)
+    else:
+        request.structured_output.json_schema = json.dumps({"const": word})
+
+
+CONSTRAINTS = ("structured_output.choice", "structured_output.regex", "structured_output.json_schema")
+
+
+async def forced(probe: Probe, count: int, tokens: int) -> list[Forced]:
+    """Return requests, each forced to another output; none where the target declares nothing that forces one.
+
+    With `logit_bias` each repeats a letter, or two in turn when there are more requests than letters.
+    """
+    if probe.supports("sampling.logit_bias", "tokenize", "token_ids"):
+        return await _biased(probe, count, tokens)
+    path = next((path for path in CONSTRAINTS if probe.supports(path)), None)
+    if path is None:
+        return []
+    words = probe.random.sample([a + b + c for a in LETTERS for b in LETTERS for c in LETTERS], count)
+    return [_constrained(probe, path, word) for word in words]
+
+
+async def _biased(probe: Probe, count: int, tokens: int) -> list[Forced]:
+    ids = {letter: await probe.tokenize(letter, add_special=False) for letter in LETTERS}
+    single = [(letter, found[-1]) for letter, found in ids.items() if len(found) == 1]
+    pairs = [(a, b) for a in single for b in single if a <= b]
+    made = []
+    for first, second in probe.random.sample(pairs, min(count, len(pairs))):
+        request = probe.request(max_tokens=tokens, logit_bias={first[1]: BIAS, second[1]: BIAS})
+        if probe.supports("sampling.ignore_eos"):
+            request.sampling.ignore_eos = True
+        letters = {first[0], second[0]}
+        made.append(Forced(request, "".join(sorted(letters)), lambda text, own=letters: set(text) <= own))  # type: ignore[misc] # bound at once
+    return made
+
+
+def _constrained(probe: Probe, path: str, word: str) -> Forced:
+    request = probe.request(max_tokens=32)
+    _constrain(request, path, word)
+    return Forced(request, word, lambda text: text.strip().strip('"') == word)
