@@ -94,11 +94,17 @@ class Probe:
         answer = await self.calls.ask(self.calls.stubs.discovery.GetModel, request)
         return answer.model  # type: ignore[no-any-return]
 
-    async def tokenize(self, text: str) -> list[int]:
-        """Return the ids that Generate would use for a text."""
-        request = pb.TokenizeRequest(model=self.model.name, text=text)
+    async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        """Return the ids that Generate would use for a text; without the special tokens that it adds, if asked."""
+        request = pb.TokenizeRequest(model=self.model.name, text=text, add_special=add_special)
         answer = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
         return list(answer.token_ids)
+
+    async def detokenize(self, ids: Iterable[int]) -> str:
+        """Return the text of some ids, at least one."""
+        request = pb.DetokenizeRequest(model=self.model.name, token_ids=ids)
+        answer = await self.calls.ask(self.calls.stubs.inference.Detokenize, request)
+        return str(answer.text)
 
     async def load(self) -> discovery_pb2.Load:
         """Return how busy the model is now."""
