@@ -12,8 +12,11 @@ END = -1
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """The unbiased estimate of the squared discrepancy, summed over strata, its p value, and the smallest one that a test
-    at the level it was made for finds with probability 0.9, taking its spread to be that of the permutations."""
+    """The unbiased estimate of the squared discrepancy, summed over strata, and its p value.
+
+    `minimum_effect` is the smallest one that a test at the level it was made for finds with probability 0.9, taking its
+    spread to be that of the permutations.
+    """
 
     value: float
     p_value: float
@@ -25,9 +28,10 @@ def discrepancy(
 ) -> Discrepancy:
     """Test whether in each stratum both sets come from one distribution (Gretton et al., 2012, JMLR 13:723).
 
-    The kernel of two sequences is 2 to the number of places at which they agree: it is characteristic on sequences of
-    one length, to which shorter ones are filled with `END`. Members are exchanged within their stratum alone. Both sets
-    of a stratum must be of one size. Raises `ValueError` when they are not, or there are none.
+    The kernel of two sequences counts the places at which they agree, and the neighbouring pairs of places at which they
+    do: it compares the distributions of tokens and of pairs, which is where samples of this size have power. Shorter
+    sequences are filled with `END`. Members are exchanged within their stratum alone. Both sets of a stratum must be of
+    one size. Raises `ValueError` when they are not, or there are none.
     """
     import numpy as np
 
@@ -39,7 +43,8 @@ def discrepancy(
     for left, right in strata:
         size = len(left)
         rows = np.array([[*sequence, *[END] * (length - len(sequence))] for sequence in (*left, *right)])
-        kernel = np.exp2((rows[:, None, :] == rows[None, :, :]).sum(axis=2)) / 2.0**length
+        agree = rows[:, None, :] == rows[None, :, :]
+        kernel = (agree.sum(axis=2) + (agree[:, :, 1:] & agree[:, :, :-1]).sum(axis=2)).astype(float)
         np.fill_diagonal(kernel, 0.0)
         order = np.argsort(draws.random_sample((PERMUTATIONS, 2 * size)), axis=1)
         is_left = np.vstack([np.arange(2 * size) < size, order < size]).astype(float)

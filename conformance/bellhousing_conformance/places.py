@@ -1,7 +1,7 @@
 """Draws at many places of a text, each with the model's own log probabilities there, and what filters keep of them.
 
-A filter keeps a beginning of the tokens, most probable first. So a row tells of each place the log probabilities in that
-order and the drawn token, and everything else is computed from it.
+A filter keeps a beginning of the tokens, most probable first. So a row tells of each place the log probabilities in
+that order and the drawn token, and everything else is computed from it.
 """
 
 import math
@@ -27,8 +27,9 @@ AT_ONCE = 4
 TIE = 1e-3
 """Tokens at a filter's edge that are as near as this, in nats, leave open which of them it keeps."""
 
-MASS_TIE = 0.01
-"""The same for a sum of probabilities and `top_p`."""
+MASS_TIE = 1e-3
+"""The same for a sum of probabilities and `top_p`. Log probabilities come from the very step that draws, so that only
+rounding is left; a tie of 0.01 would leave out most places of a flat distribution, whose tokens have less than that."""
 
 MOST_TAIL = 0.002
 """Most mass, after a temperature, of the tokens that are not known."""
@@ -165,53 +166,62 @@ class Setting:
 
 
 def judge_settings(rows: Rows, settings: Sequence[Setting], alpha: float) -> list[Judgement]:
-    """Return a judgement of each setting, at a share of the level (Bonferroni): nothing drawn outside what the filter
-    keeps, and inside it the model's odds."""
+    """Return a judgement of each setting, at a share of the level (Bonferroni)."""
     return [judge_setting(rows, setting, alpha / len(settings)) for setting in settings]
 
 
 def judge_setting(rows: Rows, setting: Setting, alpha: float) -> Judgement:
     """Judge one setting.
 
-    Under the model the place of a draw in the cumulative probabilities is uniform, whatever the text before (Rosenblatt,
-    1952); a G-test of `BINS` equal bins says whether it is.
+    Under the model the place of a draw in the cumulative probabilities is uniform, whatever the text before
+    (Rosenblatt, 1952); a G-test of `BINS` equal bins says whether it is.
     """
     places = [row for row in rows if row["kind"] == "place" and row["setting"] == setting.name]
     kept = [(row, survivors(row["logprobs"], setting.steps)) for row in places]
     clear = [(row, count) for row, count in kept if count is not None]
     outside = [(row, count) for row, count in clear if row["rank"] >= count]
-    figures = [
+    bound = None if outside else bound_of_no_failures(len(clear))
+    figures = (
         Figure(name=f"{setting.name} n", value=len(places)),
         Figure(name=f"{setting.name} n_eff", value=len(clear)),
-        Figure(
-            name=f"{setting.name} outside", value=len(outside), low=0, high=bound_of_no_failures(len(clear)) if not outside else None
-        ),
-    ]
-    if outside:
-        row, count = outside[0]
-        problem = (
-            f"{setting.name}: expected every draw among the tokens kept, found {len(outside)} of {len(clear)} outside, such "
-            f"as rank {row['rank'] + 1} where {count} are kept"
-        )
-        return Judgement(status=Status.FAIL, figures=tuple(figures), problems=(problem,))
-    bins = Counter(int(BINS * place) for row, count in clear if (place := _place(row, count, setting.power)) is not None)
+        Figure(name=f"{setting.name} outside", value=len(outside), low=0, high=bound),
+    )
+    if not outside:
+        return _judge_inside(setting, clear, figures, alpha)
+    row, count = outside[0]
+    found = f"{len(outside)} of {len(clear)} outside, such as rank {row['rank'] + 1} where {count} are kept"
+    problem = f"{setting.name}: expected every draw among the tokens kept, found {found}"
+    return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
+
+
+def _judge_inside(
+    setting: Setting, clear: Sequence[tuple[Row, int]], figures: tuple[Figure, ...], alpha: float
+) -> Judgement:
+    told = [_place(row, count, setting.power) for row, count in clear]
+    bins = Counter(int(BINS * place) for place in told if place is not None)
+    if not bins:
+        problem = f"{setting.name}: no place at which it is clear what is kept"
+        return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(problem,))
     try:
         test = g_test(bins, dict.fromkeys(range(BINS), 1.0), alpha)
-    except (ValueError, ZeroDivisionError) as error:
-        return Judgement(status=Status.INCONCLUSIVE, figures=tuple(figures), problems=(f"{setting.name}: {error}",))
-    figures += [
+    except ValueError as error:
+        return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(f"{setting.name}: {error}",))
+    figures += (
         Figure(name=f"{setting.name} p", value=test.p_value),
         Figure(name=f"{setting.name} minimum detectable w", value=test.minimum_effect),
-    ]
+    )
     if test.p_value >= alpha:
-        return Judgement(status=Status.PASS, figures=tuple(figures))
-    problem = f"{setting.name}: expected the model's odds among the tokens kept (p at least {alpha:.2g}), found p {test.p_value:.2g}"
-    return Judgement(status=Status.FAIL, figures=tuple(figures), problems=(problem,))
+        return Judgement(status=Status.PASS, figures=figures)
+    wanted = f"expected the model's odds among the tokens kept (p at least {alpha:.2g})"
+    problem = f"{setting.name}: {wanted}, found p {test.p_value:.2g}"
+    return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
 
 
 def _place(row: Row, count: int, power: float) -> float | None:
-    """Return where a draw lies in the cumulative probabilities of what can be delivered, in [0, 1), spread at random
-    over its own share; None when there is no choice."""
+    """Return where a draw lies in the cumulative probabilities of what can be delivered, in [0, 1).
+
+    It is spread at random over its own share; None when there is no choice.
+    """
     ranks = [rank for rank in range(count) if rank not in row["ends"]]
     weights = [math.exp(row["logprobs"][rank] * power) for rank in ranks]
     if len(ranks) < 2:

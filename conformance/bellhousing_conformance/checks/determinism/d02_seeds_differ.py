@@ -28,7 +28,9 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if share >= LEAST_SHARE:
         return Judgement(status=Status.PASS, figures=figures)
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(row["seeds"] for row in same).items())
-    problem = f"share of pairs of seeds that differ: expected at least {LEAST_SHARE:g}, found {share:.2f}; equal: {kinds}"
+    problem = (
+        f"share of pairs of seeds that differ: expected at least {LEAST_SHARE:g}, found {share:.2f}; equal: {kinds}"
+    )
     return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
 
 

@@ -44,8 +44,8 @@ def _problem(row: object, place: int) -> str:
     told = dict(row)  # type: ignore[call-overload] # a row is a mapping
     gap = _gap(told["gaps"], place)
     return (
-        f"{told['what']}, cold against cached: expected the same ids, found a difference at place {place}, where the two "
-        f"best tokens are {gap:.3g} nats apart (a tie is at most {told['tolerance']:g})"
+        f"{told['what']}, cold against cached: expected the same ids, found a difference at place {place}, where the "
+        f"two best tokens are {gap:.3g} nats apart (a tie is at most {told['tolerance']:g})"
     )
 
 

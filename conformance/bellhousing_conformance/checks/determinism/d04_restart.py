@@ -35,13 +35,17 @@ async def restart_changes_nothing(probe: Probe) -> None:
     await probe.hooks.call("stop")
     await probe.hooks.call("start")
     now = await _served_again(probe)
-    probe.holds(now is not None, f"expected the model to serve within {RESTART_SECONDS:g} s of a start, found it does not")
+    probe.holds(
+        now is not None, f"expected the model to serve within {RESTART_SECONDS:g} s of a start, found it does not"
+    )
     if now is None:
         return
     after = await _outputs(probe, requests)
     for temperature, old, new in zip(temperatures, before, after, strict=True):
         probe.equal(f"output at temperature {temperature:g} after a restart", found=new, expected=old)
-    probe.holds(was.instance_id != now.instance_id, f"instance_id: expected another one, found {now.instance_id!r} again")
+    probe.holds(
+        was.instance_id != now.instance_id, f"instance_id: expected another one, found {now.instance_id!r} again"
+    )
     probe.equal("model_digest after a restart", found=now.model_digest, expected=was.model_digest)
 
 

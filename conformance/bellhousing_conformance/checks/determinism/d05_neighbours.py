@@ -30,7 +30,9 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     )
     if share >= least:
         return Judgement(status=Status.PASS, figures=figures)
-    problem = f"seeded outputs that are the same beside others: expected a share of at least {least:g}, found {share:.2f}"
+    problem = (
+        f"seeded outputs that are the same beside others: expected a share of at least {least:g}, found {share:.2f}"
+    )
     status = Status.FAIL if is_promised else Status.DIVERGENCE
     return Judgement(status=status, figures=figures, problems=(problem,))
 

@@ -16,7 +16,7 @@ SETTINGS = [Setting(f"top_k={value:g}", (("top_k", value),)) for value in VALUES
     tier="standard",
     needs=("sampling.top_k", "sampling.temperature", "sampling.max_tokens", "logprobs.top", "token_ids"),
     judge=judge_of(SETTINGS),
-    statistic="zero draws outside what is kept (bound 3/n), then a G-test of their places in the cumulative probabilities",
+    statistic="zero draws outside what is kept (bound 3/n), then a G-test of places in the cumulative probabilities",
     two_stage=True,
     finds="one token drawn beyond top_k; top_k one smaller, from about 1,000 draws",
     seconds=240,
@@ -24,4 +24,4 @@ SETTINGS = [Setting(f"top_k={value:g}", (("top_k", value),)) for value in VALUES
 async def top_k_keeps_what_it_says(probe: Probe) -> None:
     """Draw along texts, with the model's log probabilities at each place."""
     for setting, value in zip(SETTINGS, VALUES, strict=True):
-        await observe_places(probe, setting.name, probe.size(smoke=480, standard=1000), top_k=value)
+        await observe_places(probe, setting.name, probe.size(smoke=256, standard=1000), top_k=value)

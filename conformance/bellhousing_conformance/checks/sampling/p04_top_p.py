@@ -16,7 +16,7 @@ SETTINGS = [Setting(f"top_p={value:g}", (("top_p", value),)) for value in VALUES
     tier="standard",
     needs=("sampling.top_p", "sampling.temperature", "sampling.max_tokens", "logprobs.top", "token_ids"),
     judge=judge_of(SETTINGS),
-    statistic="zero draws outside what is kept (bound 3/n), then a G-test of their places in the cumulative probabilities",
+    statistic="zero draws outside what is kept (bound 3/n), then a G-test of places in the cumulative probabilities",
     two_stage=True,
     finds="one token drawn outside the set; odds inside it that differ by the w printed",
     seconds=240,
@@ -24,7 +24,7 @@ SETTINGS = [Setting(f"top_p={value:g}", (("top_p", value),)) for value in VALUES
 async def top_p_keeps_what_it_says(probe: Probe) -> None:
     """Draw along texts, with the model's log probabilities at each place.
 
-    Places where the mass comes within 0.01 of the bound are left out: rounding decides them.
+    Places where the mass comes within a thousandth of the bound are left out: rounding decides them.
     """
     for setting, value in zip(SETTINGS, VALUES, strict=True):
-        await observe_places(probe, setting.name, probe.size(smoke=480, standard=1000), top_p=value)
+        await observe_places(probe, setting.name, probe.size(smoke=256, standard=1000), top_p=value)

@@ -16,7 +16,7 @@ SETTINGS = [Setting(f"min_p={value:g}", (("min_p", value),)) for value in VALUES
     tier="standard",
     needs=("sampling.min_p", "sampling.temperature", "sampling.max_tokens", "logprobs.top", "token_ids"),
     judge=judge_of(SETTINGS),
-    statistic="zero draws outside what is kept (bound 3/n), then a G-test of their places in the cumulative probabilities",
+    statistic="zero draws outside what is kept (bound 3/n), then a G-test of places in the cumulative probabilities",
     two_stage=True,
     finds="one token drawn below the bound; odds above it that differ by the w printed",
     seconds=240,
@@ -24,4 +24,4 @@ SETTINGS = [Setting(f"min_p={value:g}", (("min_p", value),)) for value in VALUES
 async def min_p_keeps_what_it_says(probe: Probe) -> None:
     """Draw along texts, with the model's log probabilities at each place."""
     for setting, value in zip(SETTINGS, VALUES, strict=True):
-        await observe_places(probe, setting.name, probe.size(smoke=480, standard=1000), min_p=value)
+        await observe_places(probe, setting.name, probe.size(smoke=256, standard=1000), min_p=value)

@@ -8,8 +8,8 @@ from bellhousing_conformance.near_tie import TOLERANCES
 from bellhousing_conformance.probe import Probe
 
 EXACT, COARSE = 0.01, 0.05
-"""Tolerances in nats. 16 bits and less make a token's logit differ by a few hundredths between a prompt's computation and
-a single step's."""
+"""Tolerances in nats. With 16 bits or fewer a token's logit differs by a few hundredths between the computation of a
+prompt and that of a single step."""
 
 BIAS = 100.0
 MARGIN = 0.2
@@ -81,9 +81,7 @@ async def _bias(probe: Probe, repeated: Repeated, tolerance: float) -> None:
     """Turn the first token by a bias alone."""
     for side in (-tolerance, tolerance):
         bias = side - repeated.margins[0]
-        run = await probe.generate(
-            repeated.prompt, max_tokens=1, temperature=0.0, logit_bias={repeated.token: bias}
-        )
+        run = await probe.generate(repeated.prompt, max_tokens=1, temperature=0.0, logit_bias={repeated.token: bias})
         what = f"logit_bias {bias:.3f} of a token that is {-repeated.margins[0]:.3f} nats behind: whether it is taken"
         probe.equal(what, found=run.ids() == [repeated.token], expected=side > 0)
 

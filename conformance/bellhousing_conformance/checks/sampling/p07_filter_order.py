@@ -40,8 +40,10 @@ PAIRS = (
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
-    """Classify each pair by likelihood. Another order than the usual one is a DIVERGENCE; draws that no order allows are
-    a FAIL."""
+    """Classify each pair by likelihood.
+
+    Another order than the usual one is a DIVERGENCE; draws that no order allows are a FAIL.
+    """
     return together(*(_classify(rows, pair) for pair in PAIRS))
 
 
@@ -60,14 +62,17 @@ def _classify(rows: Rows, pair: Pair) -> Judgement:
         Figure(name=f"{pair.name} log likelihood ratio", value=usual - other),
     )
     if neither > MOST_OUTSIDE * len(clear):
-        problem = f"{pair.name}: expected draws that one of the orders allows, found {neither} of {len(clear)} that none does"
+        problem = (
+            f"{pair.name}: expected draws that one of the orders allows, found {neither} of {len(clear)} that none does"
+        )
         return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
     if abs(usual - other) < DECISIVE:
         problem = f"{pair.name}: {len(apart)} draws at places where the order matters do not tell which it is"
         return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(problem,))
     if usual > other:
         return Judgement(status=Status.PASS, figures=figures)
-    problem = f"expected {pair.name} as is usual, found {pair.steps[1][0]} before {pair.steps[0][0]}; the contract names no order"
+    found = f"{pair.steps[1][0]} before {pair.steps[0][0]}"
+    problem = f"expected {pair.name} as is usual, found {found}; the contract names no order"
     return Judgement(status=Status.DIVERGENCE, figures=figures, problems=(problem,))
 
 
@@ -100,4 +105,5 @@ async def filters_come_in_the_usual_order(probe: Probe) -> None:
         values: dict[str, float] = {"temperature": 1.0, **dict(pair.steps)}
         if "top_k" in values:
             values["top_k"] = int(values["top_k"])
-        await observe_places(probe, pair.name, probe.size(smoke=320, standard=480), **values)  # type: ignore[arg-type] # names of arguments
+        count = probe.size(smoke=192, standard=480)
+        await observe_places(probe, pair.name, count, **values)  # type: ignore[arg-type] # names of arguments

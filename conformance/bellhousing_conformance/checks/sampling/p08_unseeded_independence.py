@@ -75,7 +75,7 @@ async def unseeded_draws_are_independent(probe: Probe) -> None:
     end = math.fsum(math.exp(value) for token, value in told.items() if token in ends)
     others = sorted(((t, v) for t, v in told.items() if t not in ends), key=lambda each: -each[1])
     probe.observe("model", end=math.log(end) if end else -1e9, logprobs=others[:ALTERNATIVES])
-    count = probe.size(smoke=320, standard=800)
+    count = probe.size(smoke=208, standard=800)
     request = probe.request(PROMPT, max_tokens=1, temperature=1.0)
     for run in await probe.run_all([request] * count, at_once=AT_ONCE):
         ids = run.ids()

@@ -5,14 +5,23 @@ from bellhousing_conformance.dictation import dictation, is_same_text
 from bellhousing_conformance.probe import Probe
 
 TEXTS = (
-    *("😀", "😎😀😎", "a😀b😎c", "🙂🙃", "🇫🇷🇩🇪", "👍🏽👍", "❤️🔥", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"),
+    *(
+        "😀",
+        "😎😀😎",
+        "a😀b😎c",
+        "🙂🙃",
+        "🇫🇷🇩🇪",
+        "👍🏽👍",
+        "❤️🔥",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    ),
     *("👩‍👩‍👧‍👦", "👩🏽‍🚀", "🏳️‍🌈", "👨‍💻 code", "1️⃣2️⃣", "a\u200db", "x\u200cy", "🧑‍🤝‍🧑"),
     *("世界", "中文测试", "日本語テスト", "한국어", "繁體字", "𠮷野家", "カタカナ", "ㄅㄆㄇ"),
     *("สวัสดี", "ภาษาไทย", "ลำดับ", "नमस्ते", "வணக்கம்", "ខ្មែរ", "မြန်မာ", "བོད"),
-    *("שלום עולם", "مرحبا بالعالم", "אבג abc", "العربية ١٢٣", "\u200fשלום\u200e", "فارسی‌زبان", "ܫܠܡܐ", "ޝުކުރިއްޔާ"),
+    *("שלום עולם", "مرحبا بالعالم", "אבג abc", "العربية ١٢٣", "\u200fשלום\u200e", "فارسی‌زبان", "ܫܠܡܐ", "ޝުކުރިއްޔާ"),  # noqa: RUF001 - the characters that are meant
     *("é", "e\u0301", "ñandú", "Ünïcödé", "ǅ ﬁ ß", "Ω→∞≠√", "naïve café", "čšž łódź"),
     *("\x7f", "\u00a0nbsp", "\u2028", "\ufeffbom", "\u0b95\u0bca", "\U0010ffff", "\ue000", "\u0300a"),
-    *("🜁𝔘𝔫𝔦", "𓀀𓂀", "𝟘𝟙", "tab\tand\nline"),
+    *("🜁𝔘𝔫𝔦", "𓀀𓂀", "𝟘𝟙", "tab\tand\nline"),  # noqa: RUF001 - the characters that are meant
 )
 """Emoji and joined ones, CJK, Thai and other scripts with marks, right to left, Latin, and what falls back to bytes."""
 

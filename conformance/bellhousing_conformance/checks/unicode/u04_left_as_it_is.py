@@ -42,7 +42,9 @@ async def _nul(probe: Probe) -> None:
     if probe.supports("detokenize"):
         for text in (NUL, COMPOSED, DECOMPOSED):
             ids = await probe.tokenize(text, add_special=False)
-            probe.equal(f"Detokenize of Tokenize of {text!r}", found=ascii(await probe.detokenize(ids)), expected=ascii(text))
+            probe.equal(
+                f"Detokenize of Tokenize of {text!r}", found=ascii(await probe.detokenize(ids)), expected=ascii(text)
+            )
 
 
 async def _surrogate(probe: Probe) -> None:
@@ -57,4 +59,6 @@ async def _surrogate(probe: Probe) -> None:
         code = error.code().name
     refused = code not in ("OK", "UNAVAILABLE", "DEADLINE_EXCEEDED")
     probe.holds(refused, f"a prompt with a lone surrogate: expected it to be rejected, found {code}")
-    probe.equal("tokens of a request afterwards", found=(await probe.generate(max_tokens=1)).reason(), expected="MAX_TOKENS")
+    probe.equal(
+        "tokens of a request afterwards", found=(await probe.generate(max_tokens=1)).reason(), expected="MAX_TOKENS"
+    )

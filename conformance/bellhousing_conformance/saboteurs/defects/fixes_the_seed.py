@@ -10,7 +10,7 @@ class FixesTheSeed(Saboteur):
     """Uses one seed wherever the request has none."""
 
     defect = f"a request without a seed gets {DEFAULT}, each time"
-    seen_by = ("D06",)
+    seen_by = ("D06", "P08", "P09")
 
     def asked(self, request: pb.GenerateRequest) -> None:
         """See `Saboteur`."""
