@@ -28,8 +28,8 @@ def discrepancy(
 ) -> Discrepancy:
     """Test whether in each stratum both sets come from one distribution (Gretton et al., 2012, JMLR 13:723).
 
-    The kernel of two sequences counts the places at which they agree, and the neighbouring pairs of places at which they
-    do: it compares the distributions of tokens and of pairs, which is where samples of this size have power. Shorter
+    The kernel of two sequences counts the places at which they agree, and the neighbouring pairs of places at which
+    they do: it compares the distributions of tokens and of pairs, where samples of this size have power. Shorter
     sequences are filled with `END`. Members are exchanged within their stratum alone. Both sets of a stratum must be of
     one size. Raises `ValueError` when they are not, or there are none.
     """

@@ -66,8 +66,13 @@ async def _among_others(probe: Probe, request: pb.GenerateRequest) -> Run:
     beginnings = [asyncio.Event() for _ in others]
 
     async def neighbour(other: pb.GenerateRequest, has_begun: asyncio.Event) -> Run:
+        def note(run: Run) -> bool:
+            if run.deltas():
+                has_begun.set()
+            return False
+
         try:
-            return await probe.run(other, until=lambda run: has_begun.set() if run.deltas() else None)  # type: ignore[arg-type,func-returns-value] # None is false: it never cancels
+            return await probe.run(other, until=note)
         finally:
             has_begun.set()
 

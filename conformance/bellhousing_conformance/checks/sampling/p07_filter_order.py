@@ -51,7 +51,7 @@ def _classify(rows: Rows, pair: Pair) -> Judgement:
     power = 1 / dict(pair.steps).get("temperature", 1.0)
     orders = (pair.steps, pair.steps[::-1])
     places = [row for row in rows if row["kind"] == "place" and row["setting"] == pair.name]
-    told = [(row, *(survivors(row["logprobs"], order) for order in orders)) for row in places]
+    told = [(row, survivors(row["logprobs"], orders[0]), survivors(row["logprobs"], orders[1])) for row in places]
     clear = [(row, a, b) for row, a, b in told if a is not None and b is not None]
     apart = [(row, a, b) for row, a, b in clear if a != b]
     neither = sum(row["rank"] >= max(a, b) for row, a, b in clear)

@@ -1,5 +1,7 @@
 """U04: text is taken as it is: NUL, composed and decomposed characters; what is no text is refused."""
 
+from typing import Any
+
 import grpc.aio
 
 from bellhousing.v1 import inference_pb2 as pb
@@ -51,7 +53,7 @@ async def _surrogate(probe: Probe) -> None:
     """Put the surrogate's bytes into a request on the wire: no client library would make such a message."""
     request = probe.request(f"a{PLACEHOLDER.decode()}b", max_tokens=1)
     raw = request.SerializeToString().replace(PLACEHOLDER, SURROGATE)
-    call = probe.calls.channel.unary_unary(COMPLETE, response_deserializer=pb.CompleteResponse.FromString)
+    call: Any = probe.calls.channel.unary_unary(COMPLETE, response_deserializer=pb.CompleteResponse.FromString)
     try:
         await call(raw, metadata=probe.calls.metadata, timeout=probe.calls.silence)
         code = "OK"
