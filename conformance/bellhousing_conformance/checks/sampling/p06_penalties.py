@@ -17,6 +17,7 @@ MARGIN = 0.2
 
 CANDIDATES = 10
 PENALTY = 1.0
+GREATEST = 2.0
 PROMPTS = ("la la la la la la", "no no no no no no no", "ha ha ha ha ha ha", "tick tick tick tick tick")
 
 
@@ -39,7 +40,7 @@ class Repeated:
         *("sampling.logit_bias", "sampling.presence_penalty", "sampling.frequency_penalty"),
         *("sampling.temperature", "sampling.max_tokens", "logprobs.top", "token_ids"),
     ),
-    finds=f"a shift that is {EXACT:g} nat off, {COARSE:g} nat where weights have 16 bits or fewer",
+    finds=f"a shift {EXACT:g} nat off ({COARSE:g} with weights of 16 bits or fewer); prompt tokens taken for output",
     seconds=240,
 )
 async def shifts_follow_the_formulas(probe: Probe) -> None:
@@ -50,6 +51,8 @@ async def shifts_follow_the_formulas(probe: Probe) -> None:
     """
     tolerance = EXACT if TOLERANCES.get(probe.model.precision, 1.0) < COARSE or probe.oracle else COARSE
     for prompt in PROMPTS[: probe.size(smoke=2, standard=len(PROMPTS))]:
+        if probe.supports("tokenize"):
+            await _prompt_is_not_output(probe, prompt)
         for repeated in await _repeated(probe, prompt):
             await _bias(probe, repeated, tolerance)
             if await _presence(probe, repeated, tolerance) and await _frequency(probe, repeated, tolerance):
@@ -121,6 +124,26 @@ async def _frequency(probe: Probe, repeated: Repeated, tolerance: float) -> bool
         )
         _turned(probe, f"frequency_penalty {penalty:.3f}", run.ids(), repeated.token, 3, side)
     return True
+
+
+async def _prompt_is_not_output(probe: Probe, prompt: str) -> None:
+    """Ask for both penalties of a token that the prompt repeats and that was not generated: they must not count it."""
+    token = (await probe.tokenize(prompt))[-1]
+    measured = await _measured(probe, prompt, token)
+    if not measured.margins:
+        return
+    run = await probe.generate(
+        prompt,
+        max_tokens=1,
+        temperature=0.0,
+        logit_bias={token: MARGIN - measured.margins[0]},
+        presence_penalty=GREATEST,
+        frequency_penalty=GREATEST,
+    )
+    told = (
+        f"presence_penalty and frequency_penalty {GREATEST:g} on a token that {prompt!r} has and that was not generated"
+    )
+    probe.equal(f"{told}, {MARGIN:g} nat ahead: whether it is taken", found=run.ids() == [token], expected=True)
 
 
 def _turned(probe: Probe, what: str, ids: list[int], token: int, place: int, side: float) -> None:
