@@ -6,6 +6,8 @@ from bellhousing_conformance.probe import Probe
 TIMES = 8
 LENGTH = 24
 TEMPERATURE = 1.5
+LEAST_TOKENS = 8
+"""Shorter outputs may agree by chance: two that end at once are both empty."""
 
 
 @check(
@@ -23,7 +25,9 @@ async def unseeded_outputs_differ(probe: Probe) -> None:
     for at_once in (1, TIMES) * probe.size(smoke=1, standard=2):
         request = probe.request(max_tokens=LENGTH, temperature=TEMPERATURE)
         runs = await probe.run_all([request] * TIMES, at_once=at_once)
-        probe.equal(f"distinct texts of {TIMES}", found=len({run.text() for run in runs}), expected=TIMES)
+        texts = [run.text() for run in runs if run.tokens() >= LEAST_TOKENS]
+        if len(texts) > 1:
+            probe.equal(f"distinct texts of {len(texts)}", found=len(set(texts)), expected=len(texts))
         if probe.supports("sampling.seed"):
             seeds = {run.started.effective.seed for run in runs}
             probe.equal(f"distinct seeds of {TIMES} in Started", found=len(seeds), expected=TIMES)
