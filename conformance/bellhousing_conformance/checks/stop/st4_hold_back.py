@@ -1,5 +1,7 @@
 """ST4: no more is held back than may become a stop string, and it comes at the end."""
 
+from statistics import median
+
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.known import Known, held_back, known_output, piece
@@ -11,9 +13,10 @@ FOREIGN = NEVER * 64
 
 LENGTH = 48
 TRIES = 3
-LEAST_SPREAD = 0.2
-"""The text of a stream comes over most of its time; held back whole it comes at once. Between lies much room for noise:
-the widest of `TRIES` streams counts, and only a stream of `LEAST_SECONDS` is looked at."""
+LEAST_SPREAD = 0.6
+"""Smallest share of a stream's time over which its text comes, the median of `TRIES`. It was 0.94 and more on two
+engines on a busy machine; text that is held back whole comes in a burst, whose reading took a fifth and more there. Only
+a stream of `LEAST_SECONDS` is looked at."""
 
 LEAST_SECONDS = 0.05
 
@@ -57,7 +60,7 @@ async def _in_time(probe: Probe, known: Known) -> None:
     told = [spread for spread in spreads if spread is not None]
     if told:
         what = "share of a stream's time over which its text came, with a stop string that is foreign to it"
-        probe.within(what, found=max(told), low=LEAST_SPREAD)
+        probe.within(what, found=median(told), low=LEAST_SPREAD)
 
 
 def _spread(run: Run) -> float | None:
