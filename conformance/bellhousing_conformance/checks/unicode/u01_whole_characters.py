@@ -1,0 +1,41 @@
+"""U01: deltas are whole characters, and no replacement character is made on the way."""
+
+from bellhousing_conformance.calls import Run
+from bellhousing_conformance.check import check
+from bellhousing_conformance.dictation import dictation
+from bellhousing_conformance.probe import Probe
+
+REPLACEMENT = "\ufffd"
+SPLIT = ("😀😎", "世界和平", "e\u0301té où", "ทดสอบ", "👩‍👩‍👧 🇫🇷")
+"""Characters of two to four bytes, which tokens often split."""
+
+
+@check(
+    "U01",
+    title="Every delta is whole UTF-8 characters, with no U+FFFD that the decoded whole has not",
+    clause="bellhousing.v1.Delta.text",
+    profile="unicode",
+    needs=("sampling.max_tokens", "sampling.temperature"),
+    finds="one character that arrives as U+FFFD in the sample",
+    seconds=240,
+)
+async def deltas_are_whole_characters(probe: Probe) -> None:
+    """Look at free outputs drawn hot, and at dictated ones that have many characters of several tokens.
+
+    A message whose text is no UTF-8 is refused by gRPC itself, and fails the call.
+    """
+    for _ in range(probe.size(smoke=6, standard=16)):
+        run = await probe.generate(max_tokens=32, temperature=1.2, coalescing=False)
+        await _judge(probe, run, "a free output")
+    for text in SPLIT:
+        request = dictation(probe, text).request
+        await _judge(probe, await probe.run(request), f"dictated {text!r}")
+
+
+async def _judge(probe: Probe, run: Run, what: str) -> None:
+    text = run.text()
+    made = 0
+    if REPLACEMENT in text and probe.supports("detokenize") and run.ids():
+        # A token may be that character itself; a cut one at the end is left out of the text.
+        made = (await probe.detokenize(run.ids())).count(REPLACEMENT)
+    probe.within(f"U+FFFD in the text of {what}", found=text.count(REPLACEMENT), high=made)
