@@ -31,6 +31,7 @@ class Ollama:
     own: httpx.AsyncClient
     model: str
     server: Running
+    threads: int | None
 
     def runners(self) -> list[psutil.Process]:
         """Return the processes that hold the model."""
@@ -42,8 +43,8 @@ class Ollama:
 
 
 @asynccontextmanager
-async def ollama(sequences: int) -> AsyncIterator[Ollama]:
-    """Run our server over an Ollama with so many slots for the body."""
+async def ollama(sequences: int, *, threads: int | None = None) -> AsyncIterator[Ollama]:
+    """Run our server over an Ollama with so many slots for the body; it decodes on all processors unless told."""
     if not EXECUTABLE.is_file():
         raise RuntimeError(f"expected Ollama in {EXECUTABLE}; run `make engines`")
     async with AsyncExitStack() as stack:
@@ -51,6 +52,7 @@ async def ollama(sequences: int) -> AsyncIterator[Ollama]:
             "executable": str(EXECUTABLE),
             "store": stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)),
             "context_per_sequence": CONTEXT,
+            "threads": threads,
         }
         model = {"backend": "ollama", "model": SOURCE, "options": options, "batching": {"max_sequences": sequences}}
         server = stack.enter_context(running("model", json.dumps(model)))
@@ -58,7 +60,7 @@ async def ollama(sequences: int) -> AsyncIterator[Ollama]:
         url = f"http://127.0.0.1:{_port(server.process)}"
         own = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=LONG_SECONDS, trust_env=False))
         name = (await own.get("/api/ps")).json()["models"][0]["name"]
-        yield Ollama(ours, own, name, server)
+        yield Ollama(ours, own, name, server, threads)
 
 
 def _port(server: psutil.Process) -> int:
@@ -89,6 +91,8 @@ async def own(ollama: Ollama, number: int, tokens: int) -> list[float]:
             "num_ctx": CONTEXT, "num_batch": 512,
         },
     }  # fmt: skip
+    if ollama.threads:
+        body["options"]["num_thread"] = ollama.threads
     async with ollama.own.stream("POST", "/api/generate", json=body) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.figures import Figure, figure
 from benchmarks.ollama_settings import Ollama, ollama, own, through
+from benchmarks.servers import THREADS
 
 LEVELS = (1, 4, 8)
-TOKENS, ROUNDS, FIRST_ROUNDS = 32, 9, 101
+TOKENS, ROUNDS, FIRST_ROUNDS = 64, 15, 101
 
 Arm = Callable[[int, int], Awaitable[list[float]]]
 """Answers a numbered prompt with so many tokens and returns the time of each since the call, in seconds."""
@@ -17,7 +18,7 @@ Arm = Callable[[int, int], Awaitable[list[float]]]
 
 async def measure() -> list[Figure]:
     """Return tokens/s relative to Ollama's own API at each number of streams, and the TTFT added, in milliseconds."""
-    async with ollama(sequences=max(LEVELS)) as engine:
+    async with ollama(max(LEVELS), threads=THREADS) as engine:
         arms = _arms(engine)
         figures: list[Figure] = []
         for streams in LEVELS:
