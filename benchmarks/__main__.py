@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import datetime
+import signal
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--section", help="only sections whose title contains this")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no server is left running
     today = datetime.datetime.now(datetime.UTC).date()
     figures = list[Figure]()
     for title, measure in SECTIONS.items():
