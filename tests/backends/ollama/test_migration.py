@@ -1,7 +1,6 @@
 """Environments and Modelfiles of Ollama become configurations whose options are valid."""
 
 import pytest
-from bellhousing_ollama.options import OllamaOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from bellhousing.migration import Draft, Migration
 from bellhousing.migration.launch import read_launch
 from bellhousing_ollama import OllamaBackend
 from bellhousing_ollama.migration import ORIGIN, PARAMETERS, VARIABLES, instructions, is_modelfile
+from bellhousing_ollama.options import OllamaOptions
 
 MODELFILE = '''# a comment
 FROM ./model.gguf

@@ -3,7 +3,6 @@
 import shlex
 
 import pytest
-from bellhousing_tgi.options import TgiOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from bellhousing.migration import Draft, Migration
 from bellhousing.migration.launch import read_launch
 from bellhousing_tgi import TgiBackend
 from bellhousing_tgi.migration import COMBINED, ORIGIN, RULES, SWITCHES
+from bellhousing_tgi.options import TgiOptions
 
 
 def migrated(*sources: str) -> Migration:
