@@ -68,7 +68,7 @@ class OllamaBackend(OllamaServing):
         version = await api.version()
         check_version(version)
         if file:
-            self._model = await self._imported(file, progress)
+            self._model = await self._imported(store, file, progress)
         else:
             self._model = await self._pulled(progress)
         shown = await api.post("/api/show", {"model": self._model})
@@ -145,13 +145,14 @@ class OllamaBackend(OllamaServing):
             )
         return files[0], read_header(files[0])
 
-    async def _imported(self, file: Path, progress: Callable[[Progress], None]) -> str:
+    async def _imported(self, store: Store, file: Path, progress: Callable[[Progress], None]) -> str:
         """Bring a file into the store, under a name made of its digest; return the name."""
         digest = await asyncio.to_thread(sha256_of, file, progress)
         model = f"bellhousing-{digest.partition(':')[2][:16]}:latest"
         api = self._connected()
         if model in await api.models():
             return model
+        await asyncio.to_thread(store.check_room, file)
         progress(Progress("importing"))
         try:
             await api.upload(file, digest)
