@@ -6,14 +6,14 @@ from bellhousing.testing import Served, serving
 from bellhousing.testing.probe import Probe
 from bellhousing_ollama import AttachedOllamaBackend
 from tests.backends.ollama.conftest import CONTEXT, FRANCE, SEQUENCES
-from tests.backends.ollama.test_engine import ollama_of, runners
+from tests.backends.ollama.test_engine import ollama_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 
-async def test_it_answers_as_the_server_does_and_leaves_it_as_it_was(served: Served, probe: Probe) -> None:
+async def test_it_answers_as_our_own_engine_does_and_changes_no_model(served: Served, probe: Probe) -> None:
     backend = ollama_of(served)
-    running, models = await runners(served), await backend._connected().models()
+    models = await backend._connected().models()
     options = {
         "url": str(backend._connected()._client.base_url),
         "served_model": backend._model,
@@ -25,10 +25,7 @@ async def test_it_answers_as_the_server_does_and_leaves_it_as_it_was(served: Ser
         assert attached.model.info.context_length == CONTEXT
         for prompt in ({"prompt": FRANCE}, {"messages": chat}):
             ours, theirs = [
-                await one.client.complete(**prompt, max_tokens=8, temperature=0)  # type: ignore[arg-type]
-                for one in (served, attached)
+                await one.client.complete(**prompt, max_tokens=8, temperature=0) for one in (served, attached)
             ]
             assert ours.outputs[0].text == theirs.outputs[0].text
     assert await backend._connected().models() == models
-    if await runners(served) != running:
-        pytest.fail("the model was loaded anew: num_ctx or another option of the runner differed")
