@@ -61,7 +61,7 @@ def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, 
     names = ["text", "token_ids"]
     names += ["chat", "chat.template_arguments"] if has_template else []
     names += [f"sampling.{name}" for name in ("max_tokens", "temperature", "top_p", "min_p", "typical_p")]
-    names += [f"sampling.{name}" for name in ("presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos")]
+    names += ["sampling.logit_bias", "sampling.ignore_eos"]
     names += [f"structured_output.{kind}" for kind in STRUCTURED] if can_constrain else []
     return Capabilities(
         parameters=parameters(

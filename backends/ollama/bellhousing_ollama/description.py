@@ -23,7 +23,6 @@ def capabilities(told: Collection[str], *, has_template: bool, adapters: Adapter
     if COMPLETION in told:
         names += ["text", *(["chat"] if has_template else [])]
         names += [f"sampling.{name}" for name in ("temperature", "top_p", "min_p", "typical_p")]
-        names += ["sampling.presence_penalty", "sampling.frequency_penalty"]
         names += ["structured_output.json_schema", "structured_output.json_object"]
         names += [] if adapters == "none" else ["adapter"]
         ranges = {

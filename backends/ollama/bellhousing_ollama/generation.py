@@ -103,8 +103,9 @@ def _options(s: Sampling, context_length: int) -> dict[str, Any]:
         "typical_p": s.typical_p,
         "repeat_penalty": s.repetition_penalty,
         "repeat_last_n": context_length,
-        "presence_penalty": s.presence_penalty,
-        "frequency_penalty": s.frequency_penalty,
+        # Its own count the prompt's tokens too, the contract's only generated ones: not declared, so always off.
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": s.seed,
         # Stop strings are core's affair, and those of the model file would end a raw prompt as well.
         "stop": [],
