@@ -21,7 +21,7 @@ from bellhousing.client import RetryPolicy
 from bellhousing.process.ports import free_port
 from benchmarks.figures import Figure, figure
 from benchmarks.processes import Running, running, started
-from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, PYTHON
+from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, OWN_SERVER, PYTHON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
 TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
@@ -166,7 +166,7 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
 
 
 @asynccontextmanager
-async def _own_server(environment: Mapping[str, str] = ENVIRONMENT) -> AsyncIterator[Arm]:
+async def _own_server(environment: Mapping[str, str] = OWN_SERVER) -> AsyncIterator[Arm]:
     port = free_port()
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served-model-name", "smollm2", *FLAGS]

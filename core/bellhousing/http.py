@@ -6,6 +6,8 @@ QUICK_SECONDS = 30.0
 """For answers that need no generation. A stream may be silent for as long as the server queues it: `STREAMING`."""
 STREAMING = httpx.Timeout(QUICK_SECONDS, read=None)
 HEALTH_SECONDS = 5.0
+IDLE_SECONDS = 2.0
+"""How long an idle connection is used again: some servers close theirs after 5 s, and no request may meet that."""
 
 
 def engine_client(url: str, key: str = "") -> httpx.AsyncClient:
@@ -13,7 +15,7 @@ def engine_client(url: str, key: str = "") -> httpx.AsyncClient:
     headers = {"Accept-Encoding": "identity"}  # frames are too small to compress
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE_SECONDS)
     # Environment variables for proxies are not for an engine next door.
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=QUICK_SECONDS, limits=limits, trust_env=False)
 
