@@ -15,6 +15,7 @@ SECTIONS = {
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
+    "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,
     "Over TGI's own API, replayed": over_tgi.measure,
     "Over Ollama's own API": over_ollama.measure,
     "When Ollama works in production": ollama_production.measure,
