@@ -5,9 +5,19 @@ import typer
 from bellhousing_conformance.cli import proving, reports, running
 
 
+HELP = """Judge a server by the contract: black box, over gRPC.
+
+Examples:
+
+bellhousing conformance run --target 127.0.0.1:50051 --tier smoke
+
+bellhousing conformance run --start simulator --profile core,stop
+"""
+
+
 def commands() -> typer.Typer:
     """Return the group of commands."""
-    app = typer.Typer(no_args_is_help=True, help="Judge a server by the contract: black box, over gRPC.")
+    app = typer.Typer(no_args_is_help=True, help=HELP)
     for part in (running, reports, proving):
         part.add(app)
     return app
