@@ -147,13 +147,19 @@ class Calls:
         except grpc.aio.AioRpcError as error:
             raise CallFailed(name, request, error.code(), failure(error)) from error
 
-    async def stream(self, request: pb.GenerateRequest, *, until: Callable[[Run], bool] | None = None) -> Run:
+    async def stream(
+        self,
+        request: pb.GenerateRequest,
+        *,
+        until: Callable[[Run], bool] | None = None,
+        deadline: float | None = None,
+    ) -> Run:
         """Generate to the end, or cancel when `until` says so after a message; a failure is in the result.
 
-        Raises `TargetSilent`.
+        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent`.
         """
         run = Run(request, time.perf_counter_ns())
-        call = self.stubs.inference.Generate(request, metadata=self.metadata)
+        call = self.stubs.inference.Generate(request, metadata=self.metadata, timeout=deadline)
         try:
             while await self._read(call, run):
                 if until is not None and until(run):

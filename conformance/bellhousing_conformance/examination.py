@@ -19,7 +19,7 @@ from bellhousing_conformance.report.samples import as_recorded
 from bellhousing_conformance.stats import ALPHAS, SECOND_STAGE_SCALE
 from bellhousing_conformance.support import is_declared, rejection_fault
 from bellhousing_conformance.targets.hooks import HookFailed, Hooks
-from bellhousing_conformance.verdict import Judgement, Row, Status, Tier
+from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
 
 TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
 CUT = "the target was too slow for this check"
@@ -49,6 +49,7 @@ class Examiner:
     hooks: Hooks = field(default_factory=Hooks)
     oracle: Oracle | None = None
     issues: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[str, ...] = ()
 
     async def examine(self, check: Check) -> Examined:
         """Return what a check comes to. Raises `TargetLost`."""
@@ -57,6 +58,8 @@ class Examiner:
             examined = await self._examine(check)
         except (CallFailed, TargetSilent, HookFailed, TimeoutError) as error:
             examined = Examined(await self._blamed(check, error))
+        except NotRun as error:
+            examined = Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
         except TargetLost:
             raise
         except Exception as error:
@@ -100,6 +103,7 @@ class Examiner:
             tier=self.tier,
             random=random.Random(_seed(self.seed, check.id, number)),
             oracle=self.oracle,
+            adapters=self.adapters,
             scale=scale,
         )
         began, limit = time.monotonic(), check.seconds * scale * TIME_FACTORS[self.tier]

@@ -30,7 +30,8 @@ class Probe:
     """The context of one attempt of a check.
 
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
-    model where the target is known to draw from it, else None. `scale` is above 1 in the second stage of a statistic;
+    model where the target is known to draw from it, else None. `adapters` are sources of adapters of different weights
+    that fit the model and that the target can read. `scale` is above 1 in the second stage of a statistic;
     `size` takes care of it. `rows` are the attempt's raw samples: what is judged.
     """
 
@@ -40,6 +41,7 @@ class Probe:
     tier: Tier
     random: random.Random
     oracle: Oracle | None = None
+    adapters: tuple[str, ...] = ()
     scale: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
 

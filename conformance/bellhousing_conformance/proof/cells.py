@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bellhousing_conformance.calls import Address, Calls
 from bellhousing_conformance.check import catalogue
@@ -12,31 +13,33 @@ from bellhousing_conformance.proof.matrix import CLEAN, Cell
 from bellhousing_conformance.report.model import Result
 from bellhousing_conformance.saboteurs.proxy import proxied
 from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
-from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 
 SILENCE_SECONDS = 10.0
 
 
-def cells_in_a_process(upstream: str, saboteur: str, check_ids: Sequence[str], seed: int) -> dict[str, Cell]:
+def cells_in_a_process(upstream: Target, saboteur: str, check_ids: Sequence[str], seed: int) -> dict[str, Cell]:
     """Return a row of the matrix, for a worker process."""
-    return asyncio.run(cells(upstream, saboteur, check_ids, seed, Hooks()))
+    return asyncio.run(cells(upstream, saboteur, check_ids, seed))
 
 
-async def cells(upstream: str, saboteur: str, check_ids: Sequence[str], seed: int, hooks: Hooks) -> dict[str, Cell]:
-    """Return the cells of some checks through a saboteur, smoke-sized."""
+async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed: int) -> dict[str, Cell]:
+    """Return the cells of some checks through a saboteur in front of a target, smoke-sized."""
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
-    async with proxied(upstream, kind) as address:
-        target = Target(Address(address), hooks=hooks, silence=SILENCE_SECONDS)
+    async with proxied(upstream.where.address, kind) as address:
+        target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS)
         for check in chosen:
             # A connection for each check: what one leaves behind is not the next one's.
             async with Calls(target.where, target.silence) as calls:
                 try:
                     model = await look(calls, target)
-                    examiner = Examiner(calls, model, "smoke", seed, hooks, oracle_of(model))
+                    oracle = oracle_of(model)
+                    examiner = Examiner(
+                        calls, model, "smoke", seed, target.hooks, oracle, adapters=target.adapters
+                    )
                     row[check.id] = _cell((await examiner.examine(check)).result)
                 except (Unjudgeable, HalfImplemented, TargetLost) as error:
                     row[check.id] = Cell(status=Status.ERROR, problem=str(error))

@@ -66,8 +66,9 @@ class _Proxy(grpc.GenericRpcHandler):
         metadata = [(k, v) for k, v in context.invocation_metadata() if not k.startswith(DROPPED_KEYS)]
         call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata)  # type: ignore[arg-type] # bytes: no serialiser is given
         is_over = False
+        raws = call if saboteur.forwards_cancel else self._read_apart(call)
         try:
-            async for answer in self._answers(saboteur, method, call):
+            async for answer in self._answers(saboteur, method, raws):
                 yield answer
             is_over = True
             context.set_trailing_metadata(tuple(await call.trailing_metadata()))
@@ -80,24 +81,34 @@ class _Proxy(grpc.GenericRpcHandler):
         finally:
             if is_over or saboteur.forwards_cancel:
                 call.cancel()
-            else:
-                self._adopt(call)
 
-    def _answers(self, saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+    def _answers(self, saboteur: Saboteur, method: str, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if method == GENERATE:
-            return _generated(saboteur, call)
-        return _answered(saboteur, method, call)
+            return _generated(saboteur, raws)
+        return _answered(saboteur, method, raws)
 
-    def _adopt(self, call: Any) -> None:
-        """Read a call to its end although nobody waits for it."""
+    async def _read_apart(self, call: Any) -> AsyncIterator[bytes]:
+        """Yield the messages of a call that is read in a task of its own, to its end.
 
-        async def read() -> None:
-            async for _ in call:
-                pass
+        gRPC cancels a call when the task that reads it is cancelled, which is how a client's leaving arrives here.
+        """
+        read: asyncio.Queue[bytes | grpc.aio.AioRpcError | None] = asyncio.Queue()
 
-        task = asyncio.ensure_future(read())
+        async def pump() -> None:
+            try:
+                async for raw in call:
+                    read.put_nowait(raw)
+                read.put_nowait(None)
+            except grpc.aio.AioRpcError as error:
+                read.put_nowait(error)
+
+        task = asyncio.ensure_future(pump())
         self._orphans.add(task)
         task.add_done_callback(self._orphans.discard)
+        while (item := await read.get()) is not None:
+            if isinstance(item, grpc.aio.AioRpcError):
+                raise item
+            yield item
 
 
 def _asked(saboteur: Saboteur, method: str, raw: bytes) -> bytes:
@@ -108,18 +119,18 @@ def _asked(saboteur: Saboteur, method: str, raw: bytes) -> bytes:
     return request.SerializeToString()
 
 
-async def _generated(saboteur: Saboteur, call: Any) -> AsyncIterator[bytes]:
+async def _generated(saboteur: Saboteur, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async def messages() -> AsyncIterator[pb.GenerateResponse]:
-        async for raw in call:
+        async for raw in raws:
             yield pb.GenerateResponse.FromString(raw)
 
     async for message in saboteur.stream(messages()):
         yield message.SerializeToString()
 
 
-async def _answered(saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+async def _answered(saboteur: Saboteur, method: str, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     build = _response_class(method)
-    async for raw in call:
+    async for raw in raws:
         answer = build() if build else None
         if answer is None:
             yield raw
