@@ -114,6 +114,7 @@ class Calls:
     """
 
     def __init__(self, where: Address, silence: float) -> None:
+        self.where = where
         self.silence = silence
         self.metadata = call_metadata(
             where.address, token=where.token, tenant="", is_encrypted=where.tls is not None, insecure=where.insecure
@@ -169,6 +170,21 @@ class Calls:
         finally:
             call.cancel()
         return run
+
+    async def hold(self, request: pb.GenerateRequest, began: asyncio.Event) -> None:
+        """Open a stream, set `began` at its first message, and read no more until cancelled: a reader that pauses.
+
+        Raises `CallFailed` and `TargetSilent`.
+        """
+        call, run = self.stubs.inference.Generate(request, metadata=self.metadata), Run(request, time.perf_counter_ns())
+        try:
+            await self._read(call, run)
+            began.set()
+            await asyncio.Event().wait()
+        except grpc.aio.AioRpcError as error:
+            raise CallFailed("Generate", request, error.code(), failure(error)) from error
+        finally:
+            call.cancel()
 
     async def _read(self, call: Any, run: Run) -> bool:
         """Take a message; tell whether there was one."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bellhousing_conformance.calls import Address, Calls
-from bellhousing_conformance.check import catalogue
+from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examiner, TargetLost
 from bellhousing_conformance.oracles import oracle_of
 from bellhousing_conformance.preflight import HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.proof.matrix import CLEAN, Cell
-from bellhousing_conformance.report.model import Result
 from bellhousing_conformance.saboteurs.proxy import proxied
 from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
 from bellhousing_conformance.targets.target import Target
@@ -29,23 +28,21 @@ async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed:
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
-    async with proxied(upstream.where.address, kind) as address:
-        target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS)
-        for check in chosen:
-            # A connection for each check: what one leaves behind is not the next one's.
-            async with Calls(target.where, target.silence) as calls:
-                try:
-                    model = await look(calls, target)
-                    oracle = oracle_of(model)
-                    examiner = Examiner(
-                        calls, model, "smoke", seed, target.hooks, oracle, adapters=target.adapters
-                    )
-                    row[check.id] = _cell((await examiner.examine(check)).result)
-                except (Unjudgeable, HalfImplemented, TargetLost) as error:
-                    row[check.id] = Cell(status=Status.ERROR, problem=str(error))
+    for check in chosen:
+        # A proxy and a connection for each check: what one leaves behind is not the next one's.
+        async with proxied(upstream.where.address, kind) as address:
+            row[check.id] = await _cell(replace(upstream, where=Address(address), silence=SILENCE_SECONDS), check, seed)
     return row
 
 
-def _cell(result: Result) -> Cell:
+async def _cell(target: Target, check: Check, seed: int) -> Cell:
+    async with Calls(target.where, target.silence) as calls:
+        try:
+            model = await look(calls, target)
+            oracle = oracle_of(model)
+            examiner = Examiner(calls, model, "smoke", seed, target.hooks, oracle, adapters=target.adapters)
+            result = (await examiner.examine(check)).result
+        except (Unjudgeable, HalfImplemented, TargetLost) as error:
+            return Cell(status=Status.ERROR, problem=str(error))
     problems = result.problems
     return Cell(status=result.status, problem=problems[0] if problems else "", seconds=result.seconds)

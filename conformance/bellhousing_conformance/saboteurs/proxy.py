@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -76,6 +76,7 @@ class _Proxy(grpc.GenericRpcHandler):
             is_over = True
             answer = saboteur.failed(method.rpartition("/")[2])
             if answer is None:
+                await saboteur.refused(error.code())
                 await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
             yield answer.SerializeToString()
         finally:
@@ -88,27 +89,35 @@ class _Proxy(grpc.GenericRpcHandler):
         return _answered(saboteur, method, raws)
 
     async def _read_apart(self, call: Any) -> AsyncIterator[bytes]:
-        """Yield the messages of a call that is read in a task of its own, to its end.
+        """Yield the messages of a call; when nobody wants them any more, read it to its end all the same.
 
-        gRPC cancels a call when the task that reads it is cancelled, which is how a client's leaving arrives here.
+        gRPC cancels a call when the task that reads it is cancelled, which is how a client's leaving arrives here: so
+        each message is read in a task of its own.
         """
-        read: asyncio.Queue[bytes | grpc.aio.AioRpcError | None] = asyncio.Queue()
+        is_over = False
+        reading = asyncio.ensure_future(call.read())
+        try:
+            while (raw := await asyncio.shield(reading)) is not grpc.aio.EOF:
+                yield raw
+                reading = asyncio.ensure_future(call.read())
+            is_over = True
+        except grpc.aio.AioRpcError:
+            is_over = True
+            raise
+        finally:
+            if not is_over:
+                self._adopt(call, reading)
 
-        async def pump() -> None:
-            try:
-                async for raw in call:
-                    read.put_nowait(raw)
-                read.put_nowait(None)
-            except grpc.aio.AioRpcError as error:
-                read.put_nowait(error)
+    def _adopt(self, call: Any, reading: "asyncio.Future[Any]") -> None:
+        async def read() -> None:
+            with suppress(grpc.aio.AioRpcError):
+                raw = await reading
+                while raw is not grpc.aio.EOF:
+                    raw = await call.read()
 
-        task = asyncio.ensure_future(pump())
+        task = asyncio.ensure_future(read())
         self._orphans.add(task)
         task.add_done_callback(self._orphans.discard)
-        while (item := await read.get()) is not None:
-            if isinstance(item, grpc.aio.AioRpcError):
-                raise item
-            yield item
 
 
 def _asked(saboteur: Saboteur, method: str, raw: bytes) -> bytes:

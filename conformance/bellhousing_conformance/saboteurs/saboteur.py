@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from importlib import import_module
 from typing import Any, ClassVar
 
+import grpc
+
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs import defects
 
@@ -38,6 +40,9 @@ class Saboteur:
 
     def answered(self, method: str, answer: Any) -> None:
         """Change the answer of another unary method, such as `GetModel`, in place."""
+
+    async def refused(self, code: grpc.StatusCode) -> None:
+        """Do something before the client hears of a failure."""
 
     def failed(self, method: str) -> Any:  # noqa: ARG002 - for those that override it
         """Return an answer in place of the failure of a unary method; None lets it fail."""

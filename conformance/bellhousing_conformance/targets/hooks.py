@@ -11,7 +11,7 @@ Hook = Callable[[], Awaitable[str]]
 
 `fault` ends a process of the engine, one rank where there are several, and leaves the server. What a hook returns
 matters for `rss` (bytes, of all processes) and `stats` alone: a JSON object that may tell `processes` (of the server
-and everything that it started, 0 once it has ended), their open `files`, and `tokens_generated` since the start.
+and everything that it started, 0 once it has ended) and their open `files`.
 """
 
 HOOK_SECONDS = 120.0
