@@ -52,13 +52,15 @@ async def places(probe: Probe) -> int:
 
 
 @asynccontextmanager
-async def holding(probe: Probe, count: int, *, wait: bool = True) -> AsyncIterator[list["asyncio.Task[None]"]]:
+async def holding(
+    probe: Probe, count: int, *, wait: bool = True, request: Callable[[], pb.GenerateRequest] | None = None
+) -> AsyncIterator[list["asyncio.Task[None]"]]:
     """Keep `count` long generations in the target for the body; cancelling one of them frees its place.
 
     Unless `wait` is false they run when the body begins. They are not read: reading many streams would load this process more than the target.
     """
     began = [asyncio.Event() for _ in range(count)]
-    held = [asyncio.ensure_future(probe.calls.hold(long_request(probe), event)) for event in began]
+    held = [asyncio.ensure_future(probe.calls.hold(request() if request else long_request(probe), event)) for event in began]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(FILL_SECONDS if wait else 0):

@@ -20,9 +20,15 @@ ORACLE = {
     "name": "oracle",
     # Loading takes long enough for a lie about it to be seen; tokens take long enough for a stream to be cancelled.
     # Prefill takes long enough for a long prompt to be cancelled in it.
-    "options": {"load_seconds": 1.0, "inter_token_seconds": 0.002, "prefill_seconds_per_token": 0.0002},
+    "options": {
+        "load_seconds": 1.0,
+        "inter_token_seconds": 0.002,
+        "prefill_seconds_per_token": 0.0002,
+        "prefix_cache": True,
+    },
+    "parallelism": {"tensor": 2},
     # Few enough places for a burst to fill them. An engine that a check ends is back at once, however often.
-    "batching": {"max_sequences": 16},
+    "batching": {"max_sequences": 8},
     "restart": {"first_seconds": 0.1, "most_seconds": 0.1, "limit": 1000},
 }
 LOAD_SECONDS = 60.0

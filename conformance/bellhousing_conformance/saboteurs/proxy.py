@@ -76,8 +76,8 @@ class _Proxy(grpc.GenericRpcHandler):
             is_over = True
             answer = saboteur.failed(method.rpartition("/")[2])
             if answer is None:
-                await saboteur.refused(error.code())
-                await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
+                code = await saboteur.refused(error.code())
+                await context.abort(code, error.details() or "", tuple(error.trailing_metadata() or ()))
             yield answer.SerializeToString()
         finally:
             if is_over or saboteur.forwards_cancel:

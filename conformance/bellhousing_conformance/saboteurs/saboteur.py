@@ -41,8 +41,9 @@ class Saboteur:
     def answered(self, method: str, answer: Any) -> None:
         """Change the answer of another unary method, such as `GetModel`, in place."""
 
-    async def refused(self, code: grpc.StatusCode) -> None:
-        """Do something before the client hears of a failure."""
+    async def refused(self, code: grpc.StatusCode) -> grpc.StatusCode:
+        """Return what becomes of the status of a failed call."""
+        return code
 
     def failed(self, method: str) -> Any:  # noqa: ARG002 - for those that override it
         """Return an answer in place of the failure of a unary method; None lets it fail."""

@@ -3,20 +3,21 @@
 import asyncio
 import time
 from contextlib import suppress
-from functools import partial
 
+from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.occupancy import holding, is_free, places, seconds_until
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import quantile_at_most, ticking
 
 FIRST_BURST = 4
-"""Times the places of the target; doubled until something is refused."""
+"""Times the places of the target; then as many again as were sent, until something is refused."""
 
 MOST_REQUESTS = 2048
 TOKENS = 8
 MOST_SECONDS = 1.0
 FREE_SECONDS = 5.0
+SETTLE_SECONDS = 10.0
 
 
 @check(
@@ -33,41 +34,59 @@ FREE_SECONDS = 5.0
     seconds=240,
 )
 async def a_burst_is_answered(probe: Probe) -> None:
-    """Send bursts of doubling size until one overflows. The contract does not tell the queue's size.
+    """Fill every place, send more and more until something is refused, free the places, and read everything to its end.
 
-    Times are taken of single requests while the target is full: sending a burst takes the client itself long. A target
-    that queues the largest burst whole is not decided: its queue may be bounded and larger.
+    Times are taken of single requests while the target is full: sending a burst takes the client itself long. The
+    contract does not tell the queue's size: a target that queues `MOST_REQUESTS` is not decided.
     """
-    before, count = await probe.load(), FIRST_BURST * max(4, await places(probe))
-    refused = 0
-    while not refused and count <= MOST_REQUESTS:
-        refused = sum(await probe.each([partial(_one, probe)] * count, at_once=count))
-        probe.observe("burst", requests=count, refused=refused)
-        count *= 2
-    if refused:
-        async with holding(probe, count // 2, wait=False), ticking(probe):
-            await seconds_until(probe, lambda load: load.queued > 0, FREE_SECONDS)
-            for _ in range(probe.size(smoke=4, standard=20)):
-                await _time_refusal(probe)
+    before, count = await probe.load(), await places(probe)
+    if not count:
+        return
+    sent: list[asyncio.Task[Run]] = []
+    async with holding(probe, count):
+        while len(sent) < MOST_REQUESTS and not any(task.done() for task in sent):
+            sent += [asyncio.ensure_future(_one(probe)) for _ in range(max(len(sent), FIRST_BURST * count))]
+            await seconds_until(probe, lambda load: load.queued + _done(sent) >= len(sent), SETTLE_SECONDS)
+        refused = _done(sent)
+        probe.observe("burst", requests=len(sent), refused=refused)
+        if refused:
+            async with ticking(probe):
+                for _ in range(probe.size(smoke=4, standard=20)):
+                    await _time_refusal(probe)
+        else:
+            for task in sent:
+                task.cancel()
+    for end in await asyncio.gather(*sent, return_exceptions=True):
+        _note_end(probe, end)
     left = await seconds_until(probe, lambda load: is_free(load, before), FREE_SECONDS)
     probe.within("seconds until the places of the burst were free", found=left, high=FREE_SECONDS - 1)
 
 
-async def _one(probe: Probe) -> bool:
-    """Send one request; note its end, and tell whether it was refused."""
-    run = await probe.calls.stream(probe.request(max_tokens=TOKENS, ignore_eos=True))
-    if run.failed is None:
-        probe.equal("tokens of a request of the burst", found=run.tokens(), expected=TOKENS)
-        return False
-    probe.equal("status of a request that does not fit", found=run.failed.code.name, expected="RESOURCE_EXHAUSTED")
-    return run.failed.code.name == "RESOURCE_EXHAUSTED"
+def _done(sent: list["asyncio.Task[Run]"]) -> int:
+    return sum(task.done() for task in sent)
+
+
+async def _one(probe: Probe) -> Run:
+    return await probe.calls.stream(probe.request(max_tokens=TOKENS, ignore_eos=True))
+
+
+def _note_end(probe: Probe, end: Run | BaseException) -> None:
+    """Note how a request of the burst ended."""
+    if isinstance(end, asyncio.CancelledError):
+        return
+    if isinstance(end, BaseException):
+        probe.holds(False, f"a request of the burst: expected an end, found {end}")
+    elif end.failed is None:
+        probe.equal("tokens of a request of the burst", found=end.tokens(), expected=TOKENS)
+    else:
+        found = end.failed.code.name
+        probe.equal("status of a request that does not fit", found=found, expected="RESOURCE_EXHAUSTED")
 
 
 async def _time_refusal(probe: Probe) -> None:
-    """Send a request to a full target, and leave it should it be queued in a place that was free."""
+    """Time one request to a full target; one that is not refused in time counts with the time it was given."""
     began = time.perf_counter()
     with suppress(TimeoutError):
         async with asyncio.timeout(3 * MOST_SECONDS):
-            run = await probe.calls.stream(probe.request(max_tokens=1))
-            if run.failed is not None:
-                probe.observe("refusal", seconds=time.perf_counter() - began)
+            await probe.calls.stream(probe.request(max_tokens=1))
+    probe.observe("refusal", seconds=time.perf_counter() - began)

@@ -3,6 +3,7 @@
 import asyncio
 import math
 
+from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import DECIDERS, all_hold, together
@@ -14,6 +15,7 @@ from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 MOST_BYTES = 16 * 2**20
 MOST_RATIO = 1.2
 READERS = 1
+MOST_LOGPROBS = 100
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
@@ -66,10 +68,12 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
     tokens = 64 if probe.tier == "smoke" else 160
     await _neighbour(probe, tokens)
     before = await _resident(probe)
+    pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
     least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
     for number in range(most):
-        with_reader = await _beside_a_reader(probe, tokens)
-        async with holding(probe, READERS):
+        with_reader = await _beside_a_reader(probe, tokens, pause)
+        async with holding(probe, READERS, request=lambda: _bulky(probe)):
+            await asyncio.sleep(pause)
             without = await _neighbour(probe, tokens)
             after = await _resident(probe)
         probe.observe("ratio", read=with_reader, paused=without)
@@ -79,13 +83,23 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
             return
 
 
-async def _beside_a_reader(probe: Probe, tokens: int) -> float:
-    read = asyncio.ensure_future(probe.calls.stream(long_request(probe)))
+async def _beside_a_reader(probe: Probe, tokens: int, pause: float) -> float:
+    read = asyncio.ensure_future(probe.calls.stream(_bulky(probe)))
     try:
+        await asyncio.sleep(pause)
         return await _neighbour(probe, tokens)
     finally:
         read.cancel()
         await asyncio.gather(read, return_exceptions=True)
+
+
+def _bulky(probe: Probe) -> pb.GenerateRequest:
+    """Return a long request with large messages, so that what is not read soon fills the buffers on the way."""
+    request = long_request(probe)
+    if probe.supports("logprobs.top"):
+        most = next(each.maximum for each in probe.model.capabilities.parameters if each.field == "logprobs.top")
+        request.logprobs.top = int(min(most or MOST_LOGPROBS, MOST_LOGPROBS))
+    return request
 
 
 async def _neighbour(probe: Probe, tokens: int) -> float:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 
-MANY = 24
+MANY = 12
 DELAY_SECONDS = 0.1
 
 

@@ -15,7 +15,8 @@ class QueuesWithoutBound(Saboteur):
     defect = f"a request that does not fit waits {HELD_SECONDS:g} s before it is refused"
     seen_by = ("B01",)
 
-    async def refused(self, code: grpc.StatusCode) -> None:
+    async def refused(self, code: grpc.StatusCode) -> grpc.StatusCode:
         """See `Saboteur`."""
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             await asyncio.sleep(HELD_SECONDS)
+        return code
