@@ -60,7 +60,9 @@ async def holding(
     Unless `wait` is false they run when the body begins. They are not read: reading many streams would load this process more than the target.
     """
     began = [asyncio.Event() for _ in range(count)]
-    held = [asyncio.ensure_future(probe.calls.hold(request() if request else long_request(probe), event)) for event in began]
+    held = [
+        asyncio.ensure_future(probe.calls.hold(request() if request else long_request(probe), event)) for event in began
+    ]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(FILL_SECONDS if wait else 0):

@@ -98,7 +98,9 @@ async def run(target: Target, plan: Plan, folder: Path, display: Display | None 
 
 
 async def _run_all(calls: Calls, target: Target, model: discovery_pb2.Model, plan: Plan, log: _Log) -> None:
-    examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle_of(model), plan.issues, target.adapters)
+    examiner = Examiner(
+        calls, model, plan.tier, plan.seed, target.hooks, oracle_of(model), plan.issues, target.adapters
+    )
     small = [check for check in plan.checks if check.tier == "smoke"]
     rest = [check for check in plan.checks if check.tier != "smoke"]
     try:

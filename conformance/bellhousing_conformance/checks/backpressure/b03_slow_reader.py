@@ -68,7 +68,7 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
     tokens = 64 if probe.tier == "smoke" else 160
     await _neighbour(probe, tokens)
     before = await _resident(probe)
-    pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
+    pause = {"smoke": 1.0, "standard": 0.5, "full": 5.0}[probe.tier]
     least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
     for number in range(most):
         with_reader = await _beside_a_reader(probe, tokens, pause)

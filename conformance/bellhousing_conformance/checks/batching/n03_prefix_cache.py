@@ -31,4 +31,6 @@ async def the_prefix_cache_changes_nothing(probe: Probe) -> None:
         usage = [run.finished.usage for run in (cold, cached)]
         if all(each.HasField("cached_tokens") for each in usage):
             probe.within("cached tokens of a prompt seen before", found=usage[1].cached_tokens, low=1)
-            probe.within("cached tokens of a new prompt", found=usage[0].cached_tokens, high=usage[0].prompt_tokens // 2)
+            probe.within(
+                "cached tokens of a new prompt", found=usage[0].cached_tokens, high=usage[0].prompt_tokens // 2
+            )

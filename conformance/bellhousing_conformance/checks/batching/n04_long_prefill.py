@@ -24,7 +24,9 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     waited = sum(row["seconds"] >= row["long_seconds"] for row in told)
     figures = (
         Figure(name="n", value=len(told)),
-        Figure(name="TTFT beside a long prefill over alone", value=quantile(ratios, 0.5), low=min(ratios), high=max(ratios)),
+        Figure(
+            name="TTFT beside a long prefill over alone", value=quantile(ratios, 0.5), low=min(ratios), high=max(ratios)
+        ),
         Figure(name="share that waited for the long request's end", value=waited / len(told)),
     )
     if 2 * waited <= len(told):

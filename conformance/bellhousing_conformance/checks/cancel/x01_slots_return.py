@@ -21,7 +21,7 @@ MARGIN = 2
 )
 async def cancelled_request_frees_its_place(probe: Probe) -> None:
     """Cancel after the fourth delta, then ask GetLoad until the numbers are back."""
-    for _ in range(probe.size(smoke=2, standard=30)):
+    for _ in range(probe.size(smoke=2, standard=10, full=30)):
         before = await probe.load()
         length = probe.model.context_length - PROMPT_ROOM
         request = probe.request(max_tokens=length, ignore_eos=True)

@@ -53,7 +53,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 async def little_is_made_after_a_cancellation(probe: Probe) -> None:
     """Cancel after some tokens and ask GetLoad at once, again and again."""
     async with ticking(probe):
-        for _ in range(probe.size(smoke=4, standard=30)):
+        for _ in range(probe.size(smoke=4, standard=10, full=30)):
             before = (await probe.load()).running
             round_trip = await _round_trip(probe)
             run = await probe.run(long_request(probe), until=lambda run: run.tokens() >= WARM_TOKENS)

@@ -80,7 +80,9 @@ async def invalid_requests_are_told(probe: Probe) -> None:
             found = failed.code.name if failed else "OK"
             probe.equal(f"status of {form} with {what}", found=found, expected=wrong.code)
             fields = list(_fields(failed))
-            names = any(field == wrong.field or field.startswith((f"{wrong.field}[", f"{wrong.field}.")) for field in fields)
+            names = any(
+                field == wrong.field or field.startswith((f"{wrong.field}[", f"{wrong.field}.")) for field in fields
+            )
             probe.holds(names, f"{form} with {what}: expected it to be named, found {', '.join(fields) or 'no field'}")
 
 

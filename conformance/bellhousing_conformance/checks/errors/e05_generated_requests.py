@@ -39,8 +39,11 @@ async def _one(probe: Probe, request: pb.GenerateRequest) -> None:
     run = await probe.calls.stream(request)
     found = run.failed.code.name if run.failed else "OK"
     told = f"{found}: {run.failed.error.message}" if run.failed else found
-    probe.holds(found not in NEVER, f"a generated request: expected none of {', '.join(NEVER)}, found {told}",
-                request=run.failed.request if run.failed else {})
+    probe.holds(
+        found not in NEVER,
+        f"a generated request: expected none of {', '.join(NEVER)}, found {told}",
+        request=run.failed.request if run.failed else {},
+    )
 
 
 def _request(probe: Probe) -> pb.GenerateRequest:

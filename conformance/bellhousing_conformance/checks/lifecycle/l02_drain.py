@@ -31,6 +31,16 @@ async def a_stop_lets_streams_finish(probe: Probe) -> None:
     streams = [asyncio.ensure_future(_stream(probe, tokens, began)) for _ in range(2)]
     await began.wait()
     stopping = asyncio.ensure_future(probe.hooks.call("stop"))
+    try:
+        await _look_while_it_stops(probe, streams, tokens)
+    finally:
+        await stopping
+        await probe.hooks.call("start")
+    await serves_again(probe)
+
+
+async def _look_while_it_stops(probe: Probe, streams: list["asyncio.Task[Run]"], tokens: int) -> None:
+    """Ask for more, then read the streams to their end."""
     await asyncio.sleep(0.3)
     late = await probe.calls.stream(probe.request(max_tokens=1))
     if not all(stream.done() for stream in streams):
@@ -39,9 +49,6 @@ async def a_stop_lets_streams_finish(probe: Probe) -> None:
     for run in await asyncio.gather(*streams):
         probe.equal("status of a stream that ran at the stop", found=_status(run), expected="OK")
         probe.equal("tokens of a stream that ran at the stop", found=run.tokens(), expected=tokens)
-    await stopping
-    await probe.hooks.call("start")
-    await serves_again(probe)
 
 
 async def _tokens(probe: Probe) -> int:

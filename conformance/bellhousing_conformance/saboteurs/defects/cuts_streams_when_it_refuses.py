@@ -29,6 +29,5 @@ class CutsStreamsWhenItRefuses(Saboteur):
         """See `Saboteur`."""
         began = time.monotonic()
         async for message in messages:
-            if any(refusal > began for refusal in self.refusals):
-                return
-            yield message
+            if not any(refusal > began for refusal in self.refusals):
+                yield message
