@@ -46,7 +46,7 @@ async def a_burst_is_answered(probe: Probe) -> None:
     async with holding(probe, count):
         while len(sent) < MOST_REQUESTS and not any(task.done() for task in sent):
             sent += [asyncio.ensure_future(_one(probe)) for _ in range(max(len(sent), FIRST_BURST * count))]
-            await seconds_until(probe, lambda load: load.queued + _done(sent) >= len(sent), SETTLE_SECONDS)
+            await _settle(probe, sent)
         refused = _done(sent)
         probe.observe("burst", requests=len(sent), refused=refused)
         if refused:
@@ -60,6 +60,11 @@ async def a_burst_is_answered(probe: Probe) -> None:
         _note_end(probe, end)
     left = await seconds_until(probe, lambda load: is_free(load, before), FREE_SECONDS)
     probe.within("seconds until the places of the burst were free", found=left, high=FREE_SECONDS - 1)
+
+
+async def _settle(probe: Probe, sent: list["asyncio.Task[Run]"]) -> None:
+    """Wait until each request waits or has its end."""
+    await seconds_until(probe, lambda load: load.queued + _done(sent) >= len(sent), SETTLE_SECONDS)
 
 
 def _done(sent: list["asyncio.Task[Run]"]) -> int:

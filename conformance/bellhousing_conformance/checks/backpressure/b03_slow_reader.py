@@ -37,7 +37,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 
 
 def _interval(logs: list[float]) -> tuple[float, float, float]:
-    """Return the Hodges-Lehmann estimate and its interval by signed ranks (Hollander and Wolfe, 1999, ch. 3), as ratios."""
+    """Return the Hodges-Lehmann estimate and its interval by signed ranks (Hollander and Wolfe, 1999), as ratios."""
     from scipy.stats import norm
 
     n = len(logs)
@@ -68,7 +68,7 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
     tokens = 64 if probe.tier == "smoke" else 160
     await _neighbour(probe, tokens)
     before = await _resident(probe)
-    pause = {"smoke": 1.0, "standard": 0.5, "full": 5.0}[probe.tier]
+    pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
     least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
     for number in range(most):
         with_reader = await _beside_a_reader(probe, tokens, pause)

@@ -9,7 +9,7 @@ BATCHES = (2, 4, 8, 16, 32)
 
 @check(
     "N01",
-    title="A request in batches of 2 to 32 gives what it gives alone: exactly where that is claimed, else to a near tie",
+    title="A request in batches of 2 to 32 gives what it gives alone: exactly where claimed, else to a near tie",
     clause="bellhousing.v1.Determinism",
     profile="batching",
     needs=("sampling.max_tokens", "sampling.temperature"),

@@ -58,7 +58,7 @@ WRONG = (
     Wrong("request_id", lambda request: setattr(request, "request_id", "x" * 129)),
     Wrong("logprobs.top", lambda request: setattr(request.logprobs, "top", 1025), "logprobs.top"),
 )
-"""24 requests that the contract refuses, and an empty text, which some protocols cannot tell from none."""
+"""Requests that the contract refuses, each for one fault."""
 
 
 @check(

@@ -6,7 +6,7 @@ from bellhousing_conformance.judges import DECIDERS, all_hold, together
 from bellhousing_conformance.near_tie import TOLERANCES, is_near_tie
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import bound_of_no_failures
-from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
+from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
 QUANTISED_TOLERANCE = 0.3
 
@@ -21,13 +21,15 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     figures = (Figure(name="tokens", value=len(told)), Figure(name="near ties", value=len(parted) - len(wrong)))
     decided = [all_hold(rows)] if any(row["kind"] in DECIDERS for row in rows) else []
     if wrong:
-        problems = tuple(
-            f"token {row['place']}: expected one within {row['allowed']:g} nat of the best, found one {row['best'] - row['logprob']:.3g} below"
-            for row in wrong
-        )
+        problems = tuple([_problem(row) for row in wrong])
         return together(Judgement(status=Status.FAIL, figures=figures, problems=problems), *decided)
     bound = Figure(name="rate of other tokens", value=0.0, low=0.0, high=bound_of_no_failures(len(told)))
     return together(Judgement(status=Status.PASS, figures=(*figures, bound)), *decided)
+
+
+def _problem(row: Row) -> str:
+    below = row["best"] - row["logprob"]
+    return f"token {row['place']}: expected one within {row['allowed']:g} nat of the best, found one {below:.3g} below"
 
 
 @check(
