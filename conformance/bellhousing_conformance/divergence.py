@@ -21,7 +21,7 @@ async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dic
 
 
 def conditional_kl(left: Mapping[str, float], right: Mapping[str, float]) -> float:
-    """Return KL(left || right) in nats, of both conditional on the tokens that both tell; `MOST_NATS` when there are none."""
+    """Return KL(left || right) in nats, of both conditional on the tokens that both tell; `MOST_NATS` without any."""
     shared = sorted(left.keys() & right.keys())
     if not shared:
         return MOST_NATS

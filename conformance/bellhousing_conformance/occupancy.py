@@ -57,7 +57,8 @@ async def holding(
 ) -> AsyncIterator[list["asyncio.Task[None]"]]:
     """Keep `count` long generations in the target for the body; cancelling one of them frees its place.
 
-    Unless `wait` is false they run when the body begins. They are not read: reading many streams would load this process more than the target.
+    Unless `wait` is false they run when the body begins. They are not read: that would load this process more than the
+    target.
     """
     began = [asyncio.Event() for _ in range(count)]
     held = [

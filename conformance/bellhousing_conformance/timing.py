@@ -36,7 +36,7 @@ async def ticking(probe: Probe) -> AsyncIterator[None]:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of the values does not exceed. Raises `ValueError` for none."""
+    """Return the smallest value that this share of the values does not exceed. Raises `ValueError` for none."""
     if not values:
         raise ValueError("expected at least one value, found none")
     ordered = sorted(values)
