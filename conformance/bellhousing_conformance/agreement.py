@@ -16,7 +16,7 @@ from bellhousing_conformance.stats import bound_of_no_failures
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
 QUANTISED_TOLERANCE = 0.3
-"""Largest gap, in nats, that counts as a tie with quantised weights. A starting value: no engine was measured for it."""
+"""Largest gap, in nats, that counts as a tie with quantised weights. A starting value: not measured on any engine."""
 
 
 def greedy(probe: Probe, prompt: str | None = None, **arguments: Unpack[GenerateArguments]) -> pb.GenerateRequest:
