@@ -114,6 +114,7 @@ class Calls:
     """
 
     def __init__(self, where: Address, silence: float) -> None:
+        self.where = where
         self.silence = silence
         self.metadata = call_metadata(
             where.address, token=where.token, tenant="", is_encrypted=where.tls is not None, insecure=where.insecure
@@ -147,13 +148,19 @@ class Calls:
         except grpc.aio.AioRpcError as error:
             raise CallFailed(name, request, error.code(), failure(error)) from error
 
-    async def stream(self, request: pb.GenerateRequest, *, until: Callable[[Run], bool] | None = None) -> Run:
+    async def stream(
+        self,
+        request: pb.GenerateRequest,
+        *,
+        until: Callable[[Run], bool] | None = None,
+        deadline: float | None = None,
+    ) -> Run:
         """Generate to the end, or cancel when `until` says so after a message; a failure is in the result.
 
-        Raises `TargetSilent`.
+        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent`.
         """
         run = Run(request, time.perf_counter_ns())
-        call = self.stubs.inference.Generate(request, metadata=self.metadata)
+        call = self.stubs.inference.Generate(request, metadata=self.metadata, timeout=deadline)
         try:
             while await self._read(call, run):
                 if until is not None and until(run):
@@ -163,6 +170,21 @@ class Calls:
         finally:
             call.cancel()
         return run
+
+    async def hold(self, request: pb.GenerateRequest, began: asyncio.Event) -> None:
+        """Open a stream, set `began` at its first message, and read no more until cancelled: a reader that pauses.
+
+        Raises `CallFailed` and `TargetSilent`.
+        """
+        call, run = self.stubs.inference.Generate(request, metadata=self.metadata), Run(request, time.perf_counter_ns())
+        try:
+            await self._read(call, run)
+            began.set()
+            await asyncio.Event().wait()
+        except grpc.aio.AioRpcError as error:
+            raise CallFailed("Generate", request, error.code(), failure(error)) from error
+        finally:
+            call.cancel()
 
     async def _read(self, call: Any, run: Run) -> bool:
         """Take a message; tell whether there was one."""

@@ -111,6 +111,7 @@ async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model,
     oracle = oracle_of(model)
     examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle, plan.issues)
     examiner = replace(examiner, record=plan.record, task_file=plan.task_file, reference=plan.reference)
+    examiner = replace(examiner, adapters=target.adapters)
     if isinstance(plan.against, Target):
         async with Calls(plan.against.where, plan.against.silence) as others:
             try:

@@ -6,19 +6,30 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
-from bellhousing.launch import ServerProcess
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
-from bellhousing_conformance.targets.started import hooks_of
+from bellhousing_conformance.targets.hooks import Hooks
+from bellhousing_conformance.targets.started import launched
 
 ORACLE = {
     "backend": "simulator",
     "name": "oracle",
     # Loading takes long enough for a lie about it to be seen; tokens take long enough for a stream to be cancelled.
-    "options": {"load_seconds": 1.0, "inter_token_seconds": 0.002},
+    # Prefill takes long enough for a long prompt to be cancelled in it.
+    "options": {
+        "load_seconds": 1.0,
+        "inter_token_seconds": 0.002,
+        "prefill_seconds_per_token": 0.0002,
+        "prefix_cache": True,
+    },
+    "parallelism": {"tensor": 2},
+    # Few enough places for a burst to fill them. An engine that a check ends is back at once, however often.
+    "batching": {"max_sequences": 8},
+    "restart": {"first_seconds": 0.1, "most_seconds": 0.1, "limit": 1000},
 }
 LOAD_SECONDS = 60.0
 
@@ -30,14 +41,14 @@ async def prove(
 ) -> KillMatrix:
     """Return the kill matrix of some checks and saboteurs; `told` hears of each row that is done.
 
-    With `declared_only`, a saboteur meets only the checks that it declares; the clean column has all of them.
+    With `declared_only`, a saboteur meets only the checks that it declares; the clean column has all of them. A check
+    that needs a hook restarts or breaks the oracle, which takes long: it always meets those alone that declare it.
     Raises what starting the simulator raises.
     """
     began = time.monotonic()
     plan = {CLEAN: list(checks), **{name: _wanted(kind, checks, declared_only) for name, kind in kinds.items()}}
-    async with ServerProcess([ORACLE]) as server:
-        await server.wait_serving(LOAD_SECONDS)
-        upstream, loop = server.address, asyncio.get_running_loop()
+    async with launched([ORACLE], load_seconds=LOAD_SECONDS) as (server, target):
+        upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
         workers, spawn = (
             max(1, os.cpu_count() or 1),
             multiprocessing.get_context("spawn"),
@@ -55,7 +66,7 @@ async def prove(
         for name, wanted in plan.items():
             alone = [check.id for check in wanted if check.alone]
             if alone:
-                rows[name] |= await cells(upstream, name, alone, seed, hooks_of(server))
+                rows[name] |= await cells(target, name, alone, seed)
                 await server.wait_serving(LOAD_SECONDS)  # a check may have restarted it, and failed meanwhile
                 told(name, rows[name])
     return KillMatrix(
@@ -69,4 +80,4 @@ async def prove(
 
 
 def _wanted(kind: type[Saboteur], checks: Sequence[Check], declared_only: bool) -> list[Check]:  # noqa: FBT001 - private
-    return [check for check in checks if not declared_only or check.id in kind.seen_by]
+    return [check for check in checks if not (declared_only or check.hooks) or check.id in kind.seen_by]

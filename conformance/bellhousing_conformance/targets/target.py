@@ -20,12 +20,16 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`)."""
+    """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`).
+
+    `adapters` are sources of adapters that fit the model, of different weights, that the server may read.
+    """
 
     where: Address
     model: str = ""
     hooks: Hooks = field(default_factory=Hooks)
     silence: float = SILENCE_SECONDS
+    adapters: tuple[str, ...] = ()
 
 
 class TlsFile(Strict):
@@ -46,6 +50,7 @@ class TargetFile(Strict):
     silence_seconds: float = Field(SILENCE_SECONDS, gt=0)
     tls: TlsFile | None = None
     hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
+    adapters: tuple[str, ...] = ()
 
 
 def load_target(file: Path) -> Target:
@@ -64,4 +69,4 @@ def load_target(file: Path) -> Target:
     tls = Tls(told.tls.ca, told.tls.certificate, told.tls.key) if told.tls else None
     hooks = Hooks({name: command_hook(name, command) for name, command in told.hooks.items()})
     where = Address(told.address, tls, token, told.insecure)
-    return Target(where, told.model, hooks, told.silence_seconds)
+    return Target(where, told.model, hooks, told.silence_seconds, told.adapters)
