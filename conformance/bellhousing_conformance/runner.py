@@ -16,12 +16,12 @@ import grpc
 import bellhousing
 from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from bellhousing_conformance.calls import Calls
-from bellhousing_conformance.check import Check
+from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
 from bellhousing_conformance.oracles import oracle_of
 from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
-from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
+from bellhousing_conformance.report.outcome import exit_code, is_conformant, left_out, profiles_of
 from bellhousing_conformance.report.samples import write_samples
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status, Tier
@@ -141,7 +141,7 @@ def _not_run(check: Check, failure: str) -> Result:
 def _report(
     target: Target, plan: Plan, log: _Log, results: list[Result], began: datetime, seconds: float
 ) -> ConformanceReport:
-    profiles = profiles_of(results)
+    profiles, missing = profiles_of(results), left_out(catalogue(), plan.checks)
     return ConformanceReport(
         suite=_suite(),
         subject=log.subject or Subject(address=target.where.address, model=target.model),
@@ -152,7 +152,8 @@ def _report(
         seconds=round(seconds, 3),
         profiles=profiles,
         checks=tuple(results),
-        conformant=is_conformant(profiles),
+        left_out=missing,
+        conformant=is_conformant(profiles, missing),
         exit_code=exit_code(results, failure=log.failure),
         failure=log.failure,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 from typer import Option
 
 from bellhousing.cli.output import Json, fail, print_json, print_table, stderr, stdout
@@ -18,12 +19,14 @@ from bellhousing.cli.spread import spread
 from bellhousing.errors import ConfigurationError, DeadlineExceeded
 from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
+from bellhousing_conformance.cli.colours import COLOURS
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
+from bellhousing_conformance.report.reading import cell, counted, standing, word
 from bellhousing_conformance.report.writers import write_report
 from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.targets.started import started
@@ -42,6 +45,7 @@ class Whom:
     start: Annotated[str, Option(help="Start a server of this backend and judge it.", metavar="BACKEND")] = ""
     model: Annotated[str, Option("--model", "-m", help="Model to judge; with --start what to load.")] = ""
     option: Annotated[list[str] | None, Option("--option", "-o", help="Option of the backend.", metavar="K=V")] = None
+    python: Annotated[Path | None, Option(help="With --start: interpreter with the backend.", metavar="FILE")] = None
     token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
@@ -51,6 +55,7 @@ class Whom:
     def flags(self) -> list[str]:
         """Return the flags that name the same target again, without the token."""
         named = {"--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model}
+        named |= {"--python": self.python}
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={value}" for value in self.option or ())]
 
@@ -62,7 +67,7 @@ class Whom:
             raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
         if self.start:
             model = {"backend": self.start, "model": self.model, "options": dict(map(_pair, self.option or ()))}
-            async with started([model]) as target:
+            async with started([model], python=self.python) as target:
                 yield target
         elif self.config:
             yield load_target(self.config)
@@ -156,10 +161,14 @@ def _tell(report: ConformanceReport, output: Path) -> None:
     if report.failure:
         stderr.print(f"error: {report.failure}", highlight=False, markup=False, soft_wrap=True)
     for profile in report.profiles:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(profile.counts.items()))
-        stdout.print(f"{profile.verdict:<8} {profile.name:<16} {counts}", highlight=False)
-    word = "conformant" if report.conformant else "not shown to be conformant"
-    stdout.print(f"{word}; report: {output / 'report.json'}", highlight=False, soft_wrap=True)
+        found = cell(report, profile.name)
+        line = Text.assemble((f"{word(found.verdict):<14}", COLOURS[found.tone]), f"{profile.name:<16} ")
+        stdout.print(line.append(counted(profile.counts)), highlight=False)
+    held = standing(report)
+    stdout.print(Text(held.word, COLOURS[held.tone]))
+    for reason in held.reasons:
+        stdout.print(Text(f"  {reason}"), highlight=False, soft_wrap=True)
+    stdout.print(f"report: {output / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _described(check: Check) -> dict[str, Any]:

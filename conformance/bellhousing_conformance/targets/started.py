@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from bellhousing.launch import ServerProcess
@@ -14,12 +15,15 @@ LOAD_SECONDS = 600.0
 
 
 @asynccontextmanager
-async def started(models: Sequence[Mapping[str, Any]], *, load_seconds: float = LOAD_SECONDS) -> AsyncIterator[Target]:
+async def started(
+    models: Sequence[Mapping[str, Any]], *, python: Path | None = None, load_seconds: float = LOAD_SECONDS
+) -> AsyncIterator[Target]:
     """Serve models for the body, as `bellhousing serve` would, and end everything. The first model is judged.
 
-    Raises what `ServerProcess.wait_serving` raises.
+    `python` is the interpreter of the environment that has the backend, this one unless told. Raises what
+    `ServerProcess.wait_serving` raises.
     """
-    async with ServerProcess(models) as server:
+    async with ServerProcess(models, python=python) as server:
         await server.wait_serving(load_seconds)
         yield replace(Target(Address(server.address)), model=str(models[0].get("name", "")), hooks=hooks_of(server))
 

@@ -72,6 +72,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of plain text, as wide as the terminal."""
+    print_rows(table(columns, rows))
+
+
+def print_rows(rows: Table) -> None:
     """Print a table, as wide as the terminal."""
     console = stdout if stdout.is_terminal else Console(width=PIPE_WIDTH)
-    console.print(table(columns, rows))
+    console.print(rows)
