@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bellhousing.v1 import discovery_pb2
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.oracles import Oracle
 from bellhousing_conformance.preflight import is_answering
@@ -55,7 +55,7 @@ class Examiner:
         began = time.monotonic()
         try:
             examined = await self._examine(check)
-        except (CallFailed, TargetSilent, HookFailed, TimeoutError) as error:
+        except (CallFailed, TargetSilent, Unreadable, HookFailed, TimeoutError) as error:
             examined = Examined(await self._blamed(check, error))
         except TargetLost:
             raise

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import platform
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,11 @@ class Plan:
     issues: Mapping[str, str] = field(default_factory=dict)
     keep_going: bool = False
     reproduce: str = "bellhousing conformance run"
+
+
+def command(flags: Sequence[str], tier: Tier, seed: int) -> str:
+    """Return the command that runs a plan again; `flags` name the target."""
+    return shlex.join(["bellhousing", "conformance", "run", *flags, "--tier", tier, "--seed", str(seed)])
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,16 +21,15 @@ from bellhousing_conformance.check import Check, clause_file
 from bellhousing_conformance.cli.colours import COLOURS
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
-from bellhousing_conformance.cli.selection import find, selected
+from bellhousing_conformance.cli.selection import find, selected, tier_of
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.reading import cell, counted, standing, word
 from bellhousing_conformance.report.writers import write_report
-from bellhousing_conformance.runner import Plan, run
+from bellhousing_conformance.runner import Plan, command, run
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load_target
-from bellhousing_conformance.verdict import Tier
 
 DEFAULT_FOLDER = Path("conformance-report")
 
@@ -90,11 +88,8 @@ class What:
 
     def plan(self, whom: Whom) -> Plan:
         """Return the plan. Raises `ConfigurationError`."""
-        if self.tier not in ("smoke", "standard", "full"):
-            raise ConfigurationError(f"--tier {self.tier!r}: expected smoke, standard or full")
-        tier: Tier = self.tier  # type: ignore[assignment]
+        tier = tier_of(self.tier)
         seed = secrets.randbelow(2**31) if self.seed is None else self.seed
-        again = ["bellhousing", "conformance", "run", *whom.flags(), "--tier", tier, "--seed", str(seed)]
         return Plan(
             checks=selected(tier, self.profile, self.check or ()),
             tier=tier,
@@ -102,7 +97,7 @@ class What:
             skipped={find(name).id: "left out with --skip" for name in self.skip or ()},
             issues=load_issues(self.known_issues) if self.known_issues else {},
             keep_going=self.keep_going,
-            reproduce=shlex.join(again),
+            reproduce=command(whom.flags(), tier, seed),
         )
 
 

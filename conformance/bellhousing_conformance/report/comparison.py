@@ -128,7 +128,7 @@ def _facts(report: ConformanceReport) -> dict[str, str]:
 
 def _cautions(reports: Sequence[ConformanceReport]) -> list[str]:
     """Return why reports may not be comparable."""
-    asked = {
+    asked: dict[str, list[str]] = {
         "tiers": [report.tier for report in reports],
         "versions of the suite": [report.suite.digest for report in reports],
         "contracts": [report.suite.contract_digest for report in reports],

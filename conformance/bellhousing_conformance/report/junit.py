@@ -16,12 +16,12 @@ COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 def junit(report: ConformanceReport) -> str:
     """Return the XML: a suite for each profile, a case for each check; what is skipped keeps its type."""
-    root = Element("testsuites", name="bellhousing conformance", **_totals(report.checks, report.seconds))
+    root = Element("testsuites", {"name": "bellhousing conformance", **_totals(report.checks, report.seconds)})
     for profile in report.profiles:
         results = [result for result in report.checks if result.profile == profile.name]
         totals = _totals(results, sum(result.seconds for result in results))
-        began = report.began.isoformat(timespec="seconds")
-        suite = SubElement(root, "testsuite", name=profile.name, timestamp=began, **totals)
+        named = {"name": profile.name, "timestamp": report.began.isoformat(timespec="seconds")}
+        suite = SubElement(root, "testsuite", named | totals)
         _properties(suite, report, profile.verdict)
         for result in results:
             _case(suite, result)

@@ -86,7 +86,7 @@ def failure(result: Result) -> list[str]:
     return ["", heading, "", clause, "", *problems, *rest, *command]
 
 
-def grouped(heading: str, found: Sequence[Group]) -> list[str]:
+def grouped(heading: str, found: Sequence[Group], *, level: str = "##") -> list[str]:
     """Return results that share a status and a reason as a section; nothing when there are none."""
     if not found:
         return []
@@ -94,7 +94,7 @@ def grouped(heading: str, found: Sequence[Group]) -> list[str]:
         f"- {word(group.status)}: {', '.join(result.id for result in group.results)}: {in_line(group.reason)}"
         for group in found
     ]
-    return ["", f"## {heading}", "", *lines]
+    return ["", f"{level} {heading}", "", *lines]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -1,7 +1,7 @@
 """What is read off a report, in words: every form of it says the same, and none calls success what is not."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from bellhousing_conformance.check import CONFORMANT
@@ -86,8 +86,8 @@ def cell(report: ConformanceReport, name: str) -> Cell:
     verdict: str = profile.verdict
     if verdict == "PASS" and not passed and Status.DIVERGENCE not in profile.counts:
         verdict = "NOT_SUPPORTED" if set(profile.counts) == {Status.NOT_SUPPORTED} else "PARTIAL"
-    counts = {status: count for status, count in profile.counts.items() if status is not Status.PASS}
-    return Cell(verdict=verdict, tone=TONES[verdict], passed=passed, total=total, rest=counted(counts))
+    others: dict[Status, int] = {status: count for status, count in profile.counts.items() if status is not Status.PASS}
+    return Cell(verdict=verdict, tone=TONES[verdict], passed=passed, total=total, rest=counted(others))
 
 
 def with_status(results: Sequence[Result], statuses: Sequence[Status]) -> list[Result]:
@@ -124,17 +124,20 @@ def sizes(result: Result) -> str:
     return ", ".join(figure_text(figure) for figure in named)
 
 
-def counted(counts: dict[Status, int]) -> str:
-    """Return counts by status in words, the gravest first."""
-    order = list(TONES)
-    return ", ".join(
-        f"{count} {word(status)}" for status, count in sorted(counts.items(), key=lambda p: order.index(p[0]))
-    )
+def counted(counts: Mapping[Status, int]) -> str:
+    """Return counts by status in words."""
+    return ", ".join(f"{count} {word(status)}" for status, count in ordered(counts).items())
 
 
 def counts(report: ConformanceReport) -> dict[Status, int]:
     """Return how many checks of a report have each status."""
-    return dict(Counter(result.status for result in report.checks))
+    return ordered(Counter(result.status for result in report.checks))
+
+
+def ordered(counts: Mapping[Status, int]) -> dict[Status, int]:
+    """Return counts in the order of the statuses: what passed, what failed, what is open, what is neither."""
+    order = list(TONES)
+    return dict(sorted(counts.items(), key=lambda pair: order.index(pair[0])))
 
 
 def title(report: ConformanceReport) -> str:
