@@ -52,8 +52,11 @@ class Whom:
 
     def flags(self) -> list[str]:
         """Return the flags that name the same target again, without the token."""
-        named = {"--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model}
-        named |= {"--python": self.python}
+        silence = self.silence if self.silence != SILENCE_SECONDS else None
+        named = {
+            "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
+            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
+        }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={value}" for value in self.option or ())]
 

@@ -76,7 +76,7 @@ def matrix(reports: Sequence[ConformanceReport]) -> Matrix:
     ids = dict.fromkeys(each for known in statuses for each in known)
     named = [name for name in PROFILES if any(p.name == name for report in reports for p in report.profiles)]
     return Matrix(
-        subjects=tuple([title(report) for report in reports]),
+        subjects=_subjects(reports),
         standings=tuple([standing(report) for report in reports]),
         cells={name: tuple([cell(report, name) for report in reports]) for name in named},
         checks={each: tuple([known.get(each, "") for known in statuses]) for each in ids},
@@ -129,13 +129,25 @@ def _facts(report: ConformanceReport) -> dict[str, str]:
 def _cautions(reports: Sequence[ConformanceReport]) -> list[str]:
     """Return why reports may not be comparable."""
     asked: dict[str, list[str]] = {
-        "tiers": [report.tier for report in reports],
-        "versions of the suite": [report.suite.digest for report in reports],
-        "contracts": [report.suite.contract_digest for report in reports],
-        "choices of checks": [",".join(sorted(result.id for result in report.checks)) for report in reports],
+        "tier": [report.tier for report in reports],
+        "version of the suite": [report.suite.digest for report in reports],
+        "contract": [report.suite.contract_digest for report in reports],
+        "choice of checks": [",".join(sorted(result.id for result in report.checks)) for report in reports],
     }
-    return [
-        f"not made with the same {what}: what differs here may come from that"
-        for what, values in asked.items()
-        if len(set(values)) > 1
-    ]
+    unlike = [what for what, values in asked.items() if len(set(values)) > 1]
+    return (
+        [f"not of the same {', '.join(unlike)}: what differs between these reports may come from that"]
+        if unlike
+        else []
+    )
+
+
+def _subjects(reports: Sequence[ConformanceReport]) -> tuple[str, ...]:
+    """Return what to call each report, with its address where others have the same title."""
+    titles = [title(report) for report in reports]
+    return tuple(
+        [
+            f"{name} at {report.subject.address}" if titles.count(name) > 1 else name
+            for name, report in zip(titles, reports, strict=True)
+        ]
+    )

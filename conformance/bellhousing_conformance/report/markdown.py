@@ -53,13 +53,13 @@ def markdown(report: ConformanceReport) -> str:
 
 def matrix_markdown(found: Matrix) -> str:
     """Return several reports side by side as Markdown."""
-    head = ("profile", *found.subjects)
+    subjects = [in_line(subject) for subject in found.subjects]
     rows = [("conformance", *(f"**{each.word}**" for each in found.standings))]
     rows += [(name, *map(told, cells)) for name, cells in found.cells.items()]
     checks = [(each, *(word(status) or "absent" for status in statuses)) for each, statuses in found.checks.items()]
     lines = ["# Conformance, side by side", "", *(f"> {caution.capitalize()}." for caution in found.cautions)]
-    lines += ["", *table(head, rows), "", "<details><summary>Every check</summary>", ""]
-    return "\n".join([*lines, *table(("check", *found.subjects), checks), "", "</details>"]) + "\n"
+    lines += ["", *table(("profile", *subjects), rows), "", "<details><summary>Every check</summary>", ""]
+    return "\n".join([*lines, *table(("check", *subjects), checks), "", "</details>"]) + "\n"
 
 
 def difference_markdown(found: Sequence[Change], differences: Sequence[Difference]) -> str:
