@@ -124,12 +124,14 @@ def test_whole_numbers_are_written_in_full() -> None:
     assert figure_text(Figure(name="rate", value=0.0123, high=0.5)) == "rate 0.0123 [-∞, 0.5]"
 
 
-def test_the_detectable_effect_is_the_measured_one_where_there_is_one() -> None:
+def test_the_detectable_effect_is_what_the_sample_gives_and_never_what_the_check_is_made_for() -> None:
     bound = attempted(Status.PASS, Figure(name="failure_rate", value=0, low=0, high=0.03))
-    assert detectable(result("C01", Status.PASS, attempts=bound)) == "a failure in more than 3.00% of cases (95 %)"
+    assert detectable(result("C01", Status.PASS, attempts=bound)) == "a failure in more than 3 % of cases (95 %)"
+    none = attempted(Status.PASS, Figure(name="failure_rate", value=0, low=0, high=1))
+    assert detectable(result("C01", Status.PASS, attempts=none)).startswith("nothing")
     measured = attempted(Status.PASS, Figure(name="minimum detectable w", value=0.1))
     assert detectable(result("P02", Status.PASS, attempts=measured)) == "minimum detectable w 0.1"
-    assert detectable(result("S03", Status.PASS, attempts=attempted(Status.PASS))) == "f"
+    assert detectable(result("S03", Status.PASS, attempts=attempted(Status.PASS))) == "not computed for this sample"
 
 
 def rich() -> ConformanceReport:

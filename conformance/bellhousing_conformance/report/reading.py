@@ -105,17 +105,20 @@ def groups(results: Sequence[Result], statuses: Sequence[Status]) -> list[Group]
 
 
 def detectable(result: Result) -> str:
-    """Return the smallest effect that the deciding attempt could detect, as measured; else what the check is made for.
+    """Return the smallest effect that the sample of the deciding attempt would have shown, as far as it was computed.
 
-    Of a check that counts failures it is the rate that its sample does not exclude.
+    Of a check that counts failures it is the rate that its sample does not exclude. What a check is made to find is no
+    answer: the sample may have been smaller.
     """
     told = [figure for figure in result.figures if "minimum detectable" in figure.name]
     if told:
         return ", ".join(figure_text(figure) for figure in told)
     bound = next((figure.high for figure in result.figures if figure.name == "failure_rate"), None)
-    if bound is not None:
-        return f"a failure in more than {bound:.2%} of cases (95 %)"
-    return result.finds
+    if bound is None:
+        return "not computed for this sample"
+    if bound >= 1:
+        return "nothing: the sample is too small for a bound"
+    return f"a failure in more than {bound * 100:.3g} % of cases (95 %)"
 
 
 def sizes(result: Result) -> str:
