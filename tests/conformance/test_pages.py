@@ -17,7 +17,7 @@ from bellhousing_conformance.report.markdown import difference_markdown, markdow
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
 from bellhousing_conformance.report.plots import LEAST_P_VALUES, divergences, durations, quantiles
-from bellhousing_conformance.report.reading import cell, detectable, figure_text, standing
+from bellhousing_conformance.report.reading import cell, detectable, figure_text, problems, standing
 from bellhousing_conformance.verdict import Figure, Judgement, Status
 
 HOSTILE = '<script>alert("x")</script>|\n# heading'
@@ -132,6 +132,11 @@ def test_the_detectable_effect_is_what_the_sample_gives_and_never_what_the_check
     measured = attempted(Status.PASS, Figure(name="minimum detectable w", value=0.1))
     assert detectable(result("P02", Status.PASS, attempts=measured)) == "minimum detectable w 0.1"
     assert detectable(result("S03", Status.PASS, attempts=attempted(Status.PASS))) == "not computed for this sample"
+
+
+def test_the_same_problem_is_told_once_with_how_often_it_came() -> None:
+    told = attempted(Status.FAIL, problems=["a", "b", "a"])
+    assert problems(result("C01", Status.FAIL, attempts=told)) == ["a (2 times)", "b"]
 
 
 def rich() -> ConformanceReport:

@@ -17,6 +17,7 @@ from bellhousing_conformance.report.reading import (
     figure_text,
     groups,
     ids,
+    problems,
     standing,
     title,
     with_status,
@@ -55,7 +56,7 @@ def matrix_markdown(found: Matrix) -> str:
     """Return several reports side by side as Markdown."""
     subjects = [in_line(subject) for subject in found.subjects]
     rows = [("conformance", *(f"**{each.word}**" for each in found.standings))]
-    rows += [(name, *map(told, cells)) for name, cells in found.cells.items()]
+    rows += [(name, *map(summary, cells)) for name, cells in found.cells.items()]
     checks = [(each, *(word(status) or "absent" for status in statuses)) for each, statuses in found.checks.items()]
     lines = ["# Conformance, side by side", "", *(f"> {caution.capitalize()}." for caution in found.cautions)]
     lines += ["", *table(("profile", *subjects), rows), "", "<details><summary>Every check</summary>", ""]
@@ -77,13 +78,14 @@ def difference_markdown(found: Sequence[Change], differences: Sequence[Differenc
 
 def failure(result: Result) -> list[str]:
     """Return a failure as lines: what was found, and the command that reproduces it."""
-    problems = [f"- {in_line(problem)}" for problem in result.problems[:SHOWN_PROBLEMS]]
-    more = len(result.problems) - SHOWN_PROBLEMS
+    told = problems(result)
+    shown = [f"- {in_line(problem)}" for problem in told[:SHOWN_PROBLEMS]]
+    more = len(told) - SHOWN_PROBLEMS
     rest = [f"- and {more} more"] if more > 0 else []
     command = ["", "```sh", result.reproduce, "```"] if result.reproduce else []
     heading = f"### {result.id} {word(result.status)}: {in_line(result.title)}"
     clause = f"{result.requirement} of {result.profile}, clause `{result.clause}`."
-    return ["", heading, "", clause, "", *problems, *rest, *command]
+    return ["", heading, "", clause, "", *shown, *rest, *command]
 
 
 def grouped(heading: str, found: Sequence[Group], *, level: str = "##") -> list[str]:
@@ -102,7 +104,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [_row(head), "|" + "---|" * len(head), *map(_row, rows)]
 
 
-def told(found: Cell) -> str:
+def summary(found: Cell) -> str:
     """Return a cell of the matrix."""
     if not found.verdict:
         return "not in this run"

@@ -100,7 +100,7 @@ def groups(results: Sequence[Result], statuses: Sequence[Status]) -> list[Group]
     """Return the results of some statuses, those together that share a status and a reason."""
     found: dict[tuple[Status, str], list[Result]] = {}
     for result in with_status(results, statuses):
-        found.setdefault((result.status, "; ".join(result.problems)), []).append(result)
+        found.setdefault((result.status, "; ".join(problems(result))), []).append(result)
     return [Group(status=key[0], reason=key[1], results=tuple(value)) for key, value in found.items()]
 
 
@@ -119,6 +119,11 @@ def detectable(result: Result) -> str:
     if bound >= 1:
         return "nothing: the sample is too small for a bound"
     return f"a failure in more than {bound * 100:.3g} % of cases (95 %)"
+
+
+def problems(result: Result) -> list[str]:
+    """Return what was wrong, each sentence once, with how often it came."""
+    return [f"{text} ({count} times)" if count > 1 else text for text, count in Counter(result.problems).items()]
 
 
 def sizes(result: Result) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bellhousing_conformance.check import CONFORMANT
 from bellhousing_conformance.report.comparison import Matrix, matrix
-from bellhousing_conformance.report.markdown import failure, grouped, in_line, table, told
+from bellhousing_conformance.report.markdown import failure, grouped, in_line, summary, table
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.reading import (
     FAILURES,
@@ -50,7 +50,7 @@ def document(outcomes: Sequence[Outcome], *, command: str, date: datetime) -> st
 
 def _profiles(outcomes: Sequence[Outcome], beside: Matrix) -> list[str]:
     rows = [("**conformance**", *_filled(outcomes, [f"**{each.word}**" for each in beside.standings]))]
-    rows += [(name, *_filled(outcomes, [told(cell) for cell in cells])) for name, cells in beside.cells.items()]
+    rows += [(name, *_filled(outcomes, [summary(cell) for cell in cells])) for name, cells in beside.cells.items()]
     return table(("profile", *(outcome.entry.name for outcome in outcomes)), rows)
 
 
