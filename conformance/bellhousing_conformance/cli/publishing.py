@@ -44,6 +44,7 @@ def add(app: typer.Typer) -> None:
             told = told.model_copy(update={"tier": tier_of(tier)})
         checks = selected(told.tier, profile, ())
         command = f"bellhousing conformance results --config {config} --tier {told.tier}"
+        command += f" --profile {profile}" if profile else ""
         began = datetime.now(UTC)
         display = RunDisplay(stderr, checks)
         outcomes = asyncio.run(collect(told, checks, output, display, _tell))
