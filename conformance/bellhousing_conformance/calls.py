@@ -45,6 +45,14 @@ class TargetSilent(Exception):
         super().__init__(f"{method}: expected a message or a status within {seconds:g} s, found neither")
 
 
+class Unreadable(Exception):
+    """A call brought bytes that are no message of the contract."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        super().__init__(f"{method}: expected a message of the contract, found bytes that cannot be parsed as one")
+
+
 @dataclass(slots=True)
 class Run:
     """One stream of Generate: every message in order, and for each when it came (`perf_counter_ns`)."""
@@ -138,15 +146,18 @@ class Calls:
         await self.channel.close()
 
     async def ask(self, method: Callable[..., Awaitable[Any]], request: Message) -> Any:
-        """Return the answer of a unary method of a stub. Raises `CallFailed` and `TargetSilent`."""
+        """Return the answer of a unary method of a stub. Raises `CallFailed`, `TargetSilent` and `Unreadable`."""
         name = _name(method)
         try:
             async with asyncio.timeout(self.silence):
-                return await method(request, metadata=self.metadata)
+                answer = await method(request, metadata=self.metadata)
         except TimeoutError as error:
             raise TargetSilent(name, self.silence) from error
         except grpc.aio.AioRpcError as error:
             raise CallFailed(name, request, error.code(), failure(error)) from error
+        if answer is None:  # what gRPC makes of bytes that the message's class refuses
+            raise Unreadable(name)
+        return answer
 
     async def stream(
         self,
@@ -157,7 +168,7 @@ class Calls:
     ) -> Run:
         """Generate to the end, or cancel when `until` says so after a message; a failure is in the result.
 
-        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent`.
+        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent` and `Unreadable`.
         """
         run = Run(request, time.perf_counter_ns())
         call = self.stubs.inference.Generate(request, metadata=self.metadata, timeout=deadline)
@@ -195,6 +206,8 @@ class Calls:
             raise TargetSilent("Generate", self.silence) from error
         if message is grpc.aio.EOF:
             return False
+        if message is None:
+            raise Unreadable("Generate")
         run.stamps_ns.append(time.perf_counter_ns())
         run.messages.append(message)
         return True

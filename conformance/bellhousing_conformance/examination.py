@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.preflight import is_answering
@@ -67,7 +67,7 @@ class Examiner:
         began = time.monotonic()
         try:
             examined = await self._examine(check)
-        except (CallFailed, TargetSilent, HookFailed, OtherFailed, TimeoutError) as error:
+        except (CallFailed, TargetSilent, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
             examined = Examined(await self._blamed(check, error))
         except NotRun as error:
             examined = Examined(result_of(check, Status.NOT_RUN, reason=str(error)))

@@ -8,7 +8,7 @@ import grpc
 from bellhousing.errors import BellhousingError
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.targets.target import Target
 
 CONTRACT = "v1"
@@ -30,6 +30,8 @@ async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
         answer = await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
     except TargetSilent as error:
         raise Unjudgeable(f"{target.where.address} takes connections and does not answer: {error}") from error
+    except Unreadable as error:
+        raise Unjudgeable(f"{target.where.address} does not answer as a server of the contract: {error}") from error
     except CallFailed as failed:
         raise await _explained(calls, target, failed) from failed
     if answer.contract_version != CONTRACT:
@@ -46,6 +48,8 @@ async def is_answering(calls: Calls) -> bool:
             await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
         except TargetSilent:
             return False
+        except Unreadable:
+            return True
         except CallFailed as failed:
             if not failed.is_connection_lost:
                 return True
@@ -104,7 +108,7 @@ async def _without_discovery(calls: Calls, address: str) -> Exception:
     except CallFailed as failed:
         if failed.code is grpc.StatusCode.UNIMPLEMENTED:
             return Unjudgeable(f"{address} is a gRPC server without the services of bellhousing.{CONTRACT}")
-    except TargetSilent as error:
+    except (TargetSilent, Unreadable) as error:
         return Unjudgeable(f"{address} has no Discovery and does not answer: {error}")
     return HalfImplemented("ListModels: expected status OK, found UNIMPLEMENTED, while Inference is served")
 

@@ -14,6 +14,7 @@ from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.proof.matrix import Cell, KillMatrix, markdown
 from bellhousing_conformance.proof.prove import prove
+from bellhousing_conformance.report.html import kill_matrix_html
 from bellhousing_conformance.saboteurs.saboteur import Saboteur, saboteurs
 
 DEFAULT_FOLDER = Path("conformance-proof")
@@ -40,7 +41,9 @@ def add(app: typer.Typer) -> None:
         _write(matrix, output)
         for fault in matrix.faults():
             stdout.print(fault, highlight=False, markup=False, soft_wrap=True)
-        say(f"{len(checks)} checks, {len(kinds)} saboteurs, {matrix.seconds:g} s; matrix: {output / 'kill-matrix.md'}")
+        say(
+            f"{len(checks)} checks, {len(kinds)} saboteurs, {matrix.seconds:g} s; matrix: {output / 'kill-matrix.html'}"
+        )
         if matrix.faults():
             raise typer.Exit(FAILED)
 
@@ -62,3 +65,4 @@ def _write(matrix: KillMatrix, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kill-matrix.json").write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / "kill-matrix.md").write_text(markdown(matrix), encoding="utf-8")
+    (folder / "kill-matrix.html").write_text(kill_matrix_html(matrix), encoding="utf-8")

@@ -21,18 +21,21 @@ MOST_QUEUED = 128
 
 
 @asynccontextmanager
-async def started(models: Sequence[Mapping[str, Any]], *, load_seconds: float = LOAD_SECONDS) -> AsyncIterator[Target]:
+async def started(
+    models: Sequence[Mapping[str, Any]], *, python: Path | None = None, load_seconds: float = LOAD_SECONDS
+) -> AsyncIterator[Target]:
     """Serve models for the body, as `bellhousing serve` would, and end everything. The first model is judged.
 
-    Raises what `ServerProcess.wait_serving` raises.
+    `python` is the interpreter of the environment that has the backend, this one unless told. Raises what
+    `ServerProcess.wait_serving` raises.
     """
-    async with launched(models, load_seconds=load_seconds) as (_, target):
+    async with launched(models, python=python, load_seconds=load_seconds) as (_, target):
         yield target
 
 
 @asynccontextmanager
 async def launched(
-    models: Sequence[Mapping[str, Any]], *, load_seconds: float = LOAD_SECONDS
+    models: Sequence[Mapping[str, Any]], *, python: Path | None = None, load_seconds: float = LOAD_SECONDS
 ) -> AsyncIterator[tuple[ServerProcess, Target]]:
     """Do the same and yield the server too.
 
@@ -41,7 +44,7 @@ async def launched(
     with tempfile.TemporaryDirectory(prefix="bellhousing-adapters-") as folder:
         adapters = write_adapters(Path(folder), _directory(models[0]))
         first = mortal({"adapter_roots": [folder], "admission": {"max_queued": MOST_QUEUED}, **models[0]})
-        async with ServerProcess([first, *models[1:]]) as server:
+        async with ServerProcess([first, *models[1:]], python=python) as server:
             await server.wait_serving(load_seconds)
             name, hooks = str(first.get("name", "")), hooks_of(server, first)
             yield server, Target(Address(server.address), name, hooks, adapters=adapters)
