@@ -1,6 +1,7 @@
 """Is there something to judge? What stands in the way is told apart before any check blames the target."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import grpc
@@ -13,6 +14,9 @@ from bellhousing_conformance.targets.target import Target
 
 CONTRACT = "v1"
 CONNECT_SECONDS = 10.0
+LOADING_POLL_SECONDS = 0.2
+COMING = (discovery_pb2.MODEL_STATE_LOADING, discovery_pb2.MODEL_STATE_RESTARTING)
+"""States that end by themselves: what is not there yet is not judged."""
 
 
 class Unjudgeable(Exception):
@@ -24,8 +28,29 @@ class HalfImplemented(Exception):
 
 
 async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
-    """Return the model to judge. Raises `Unjudgeable` or `HalfImplemented`."""
+    """Return the model to judge; one that is being loaded is waited for, at most `Target.loading` seconds.
+
+    Raises `Unjudgeable` or `HalfImplemented`.
+    """
     await _reach(target)
+    model = await _described(calls, target)
+    if model.state not in COMING:
+        return model
+    until = time.monotonic() + target.loading
+    while model.state in COMING and time.monotonic() < until:
+        await asyncio.sleep(LOADING_POLL_SECONDS)
+        model = await _described(calls, target)
+    if model.state != discovery_pb2.MODEL_STATE_SERVING:
+        state = discovery_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
+        detail = f" ({model.state_detail})" if model.state_detail else ""
+        raise Unjudgeable(
+            f"model {model.name!r} of {target.where.address}: expected it to serve within {target.loading:g} s of the "
+            f"run's begin, found it {state}{detail}"
+        )
+    return model
+
+
+async def _described(calls: Calls, target: Target) -> discovery_pb2.Model:
     try:
         answer = await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
     except TargetSilent as error:

@@ -1,6 +1,7 @@
 """Cells of the kill matrix: checks through one saboteur."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,7 +27,11 @@ def cells_in_a_process(upstream: Target, saboteur: str, check_ids: Sequence[str]
 
 
 async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed: int) -> dict[str, Cell]:
-    """Return the cells of some checks through a saboteur in front of a target, smoke-sized."""
+    """Return the cells of some checks through a saboteur in front of a target, smoke-sized.
+
+    Each saboteur has a seed of its own: a prompt that another row has put into the oracle's prefix cache is not new.
+    """
+    own_seed = row_seed(seed, saboteur)
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
@@ -35,8 +40,13 @@ async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed:
             # A proxy and a connection for each check: what one leaves behind is not the next one's.
             async with proxied(upstream.where.address, kind) as address:
                 target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS)
-                row[check.id] = await _cell(target, check, seed, clean)
+                row[check.id] = await _cell(target, check, own_seed, clean)
     return row
+
+
+def row_seed(seed: int, saboteur: str) -> int:
+    """Return the seed of a saboteur's row."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{saboteur}".encode()).digest()[:4])
 
 
 async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
