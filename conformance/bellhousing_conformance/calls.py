@@ -118,10 +118,11 @@ class Address:
 class Calls:
     """A connection to a target. Nothing is tried again, and no call may be silent for more than `silence` seconds.
 
-    The limit is this side's: no gRPC deadline is sent, which the target would have to act on.
+    The limit is this side's: no gRPC deadline is sent, which the target would have to act on. `window` is how many
+    bytes of a stream may be on their way to a reader that pauses; unless told, gRPC finds it, which may be megabytes.
     """
 
-    def __init__(self, where: Address, silence: float) -> None:
+    def __init__(self, where: Address, silence: float, *, window: int | None = None) -> None:
         self.where = where
         self.silence = silence
         self.metadata = call_metadata(
@@ -129,6 +130,8 @@ class Calls:
         )
         # A pool of its own: gRPC would share a connection with other channels to the address.
         options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 500)]
+        if window is not None:
+            options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", window)]
         self.channel = (
             grpc.aio.secure_channel(where.address, where.tls.credentials(), options=options)
             if where.tls

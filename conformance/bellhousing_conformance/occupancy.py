@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Run
+from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.probe import Probe
 
 POLL_SECONDS = 0.02
@@ -53,17 +53,21 @@ async def places(probe: Probe) -> int:
 
 @asynccontextmanager
 async def holding(
-    probe: Probe, count: int, *, wait: bool = True, request: Callable[[], pb.GenerateRequest] | None = None
+    probe: Probe,
+    count: int,
+    *,
+    wait: bool = True,
+    request: Callable[[], pb.GenerateRequest] | None = None,
+    calls: Calls | None = None,
 ) -> AsyncIterator[list["asyncio.Task[None]"]]:
     """Keep `count` long generations in the target for the body; cancelling one of them frees its place.
 
     Unless `wait` is false they run when the body begins. They are not read: that would load this process more than the
-    target.
+    target. `calls` is the connection, the probe's own unless told.
     """
     began = [asyncio.Event() for _ in range(count)]
-    held = [
-        asyncio.ensure_future(probe.calls.hold(request() if request else long_request(probe), event)) for event in began
-    ]
+    hold = (calls or probe.calls).hold
+    held = [asyncio.ensure_future(hold(request() if request else long_request(probe), event)) for event in began]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(FILL_SECONDS if wait else 0):

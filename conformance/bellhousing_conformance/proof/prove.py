@@ -49,10 +49,8 @@ async def prove(
     plan = {CLEAN: list(checks), **{name: _wanted(kind, checks, declared_only) for name, kind in kinds.items()}}
     async with launched([ORACLE], load_seconds=LOAD_SECONDS) as (server, target):
         upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
-        workers, spawn = (
-            max(1, os.cpu_count() or 1),
-            multiprocessing.get_context("spawn"),
-        )  # gRPC does not survive a fork
+        workers = os.cpu_count() or 1
+        spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
         rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
 
@@ -65,9 +63,11 @@ async def prove(
             await asyncio.gather(*(row(name, wanted) for name, wanted in plan.items()))
         for name, wanted in plan.items():
             alone = [check.id for check in wanted if check.alone]
+            for each in alone:
+                rows[name] |= await cells(target, name, [each], seed)
+                await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
+                await server.wait_serving(LOAD_SECONDS)
             if alone:
-                rows[name] |= await cells(target, name, alone, seed)
-                await server.wait_serving(LOAD_SECONDS)  # a check may have restarted it, and failed meanwhile
                 told(name, rows[name])
     return KillMatrix(
         checks=tuple([check.id for check in checks]),

@@ -4,7 +4,7 @@ import asyncio
 import math
 
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Run
+from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import DECIDERS, all_hold, together
 from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
@@ -16,6 +16,9 @@ MOST_BYTES = 16 * 2**20
 MOST_RATIO = 1.2
 READERS = 1
 MOST_LOGPROBS = 100
+WINDOW = 16 * 1024
+"""Bytes that a reader takes in before it reads them: few, or gRPC would take in megabytes for a reader that pauses, and
+the target would not notice within the check."""
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
@@ -65,14 +68,19 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
 
     Pairs are added until the interval decides, up to three times as many as the least number.
     """
+    async with Calls(probe.calls.where, probe.calls.silence, window=WINDOW) as readers:
+        await _pairs(probe, readers)
+
+
+async def _pairs(probe: Probe, readers: Calls) -> None:
     tokens = 64 if probe.tier == "smoke" else 160
     await _neighbour(probe, tokens)
     before = await _resident(probe)
     pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
     least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
     for number in range(most):
-        with_reader = await _beside_a_reader(probe, tokens, pause)
-        async with holding(probe, READERS, request=lambda: _bulky(probe)):
+        with_reader = await _beside_a_reader(probe, readers, tokens, pause)
+        async with holding(probe, READERS, request=lambda: _bulky(probe), calls=readers):
             await asyncio.sleep(pause)
             without = await _neighbour(probe, tokens)
             after = await _resident(probe)
@@ -83,8 +91,8 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
             return
 
 
-async def _beside_a_reader(probe: Probe, tokens: int, pause: float) -> float:
-    read = asyncio.ensure_future(probe.calls.stream(_bulky(probe)))
+async def _beside_a_reader(probe: Probe, readers: Calls, tokens: int, pause: float) -> float:
+    read = asyncio.ensure_future(readers.stream(_bulky(probe)))
     try:
         await asyncio.sleep(pause)
         return await _neighbour(probe, tokens)
