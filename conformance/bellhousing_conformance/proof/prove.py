@@ -1,6 +1,7 @@
 """Prove the checks: one simulator, a proxy for each saboteur, as many at once as there are processors."""
 
 import asyncio
+import hashlib
 import multiprocessing
 import os
 import time
@@ -37,16 +38,16 @@ Told = Callable[[str, Mapping[str, Cell]], None]
 
 
 async def prove(
-    checks: Sequence[Check], kinds: Mapping[str, type[Saboteur]], seed: int, *, declared_only: bool, told: Told
+    checks: Sequence[Check], kinds: Mapping[str, type[Saboteur]], seed: int, *, every: int, told: Told
 ) -> KillMatrix:
     """Return the kill matrix of some checks and saboteurs; `told` hears of each row that is done.
 
-    With `declared_only`, a saboteur meets only the checks that it declares; the clean column has all of them. A check
-    that needs a hook restarts or breaks the oracle, which takes long: it always meets those alone that declare it.
+    A saboteur meets the checks that it declares, and of the others each `every`th (see `wanted`); the clean column has
+    all of them.
     Raises what starting the simulator raises.
     """
     began = time.monotonic()
-    plan = {CLEAN: list(checks), **{name: _wanted(kind, checks, declared_only) for name, kind in kinds.items()}}
+    plan = {CLEAN: list(checks), **{name: wanted(name, kinds[name], checks, seed, every) for name in kinds}}
     async with launched([ORACLE], load_seconds=LOAD_SECONDS) as (server, target):
         upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
         workers = os.cpu_count() or 1
@@ -54,15 +55,15 @@ async def prove(
         rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
 
-            async def row(name: str, wanted: list[Check]) -> None:
-                ids = [check.id for check in wanted if not check.alone]
+            async def row(name: str, met: list[Check]) -> None:
+                ids = [check.id for check in met if not check.alone]
                 if ids:
                     rows[name] |= await loop.run_in_executor(pool, cells_in_a_process, upstream, name, ids, seed)
                 told(name, rows[name])
 
-            await asyncio.gather(*(row(name, wanted) for name, wanted in plan.items()))
-        for name, wanted in plan.items():
-            alone = [check.id for check in wanted if check.alone]
+            await asyncio.gather(*(row(name, met) for name, met in plan.items()))
+        for name, met in plan.items():
+            alone = [check.id for check in met if check.alone]
             for each in alone:
                 rows[name] |= await cells(target, name, [each], seed)
                 await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
@@ -79,5 +80,18 @@ async def prove(
     )
 
 
-def _wanted(kind: type[Saboteur], checks: Sequence[Check], declared_only: bool) -> list[Check]:  # noqa: FBT001 - private
-    return [check for check in checks if not (declared_only or check.hooks) or check.id in kind.seen_by]
+def wanted(name: str, kind: type[Saboteur], checks: Sequence[Check], seed: int, every: int) -> list[Check]:
+    """Return the checks that a saboteur meets: those that it declares, and a share of the others.
+
+    The share is one in `every`, another one with each seed, so that as many successive seeds have every pair; with 0
+    there is none. A check that needs a hook restarts or breaks the oracle, which takes long: it meets those alone that
+    declare it.
+    """
+    return [check for check in checks if check.id in kind.seen_by or _is_in_turn(name, check, seed, every)]
+
+
+def _is_in_turn(name: str, check: Check, seed: int, every: int) -> bool:
+    if not every or check.hooks:
+        return False
+    number = int.from_bytes(hashlib.sha256(f"{name}/{check.id}".encode()).digest()[:4])
+    return (number + seed) % every == 0
