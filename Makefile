@@ -97,9 +97,11 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@echo "== tests with other languages"
 	@$(IN)pytest -m toolchains
 	@echo "== tests with vLLM"
-	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm tests/e2e
+	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
+	@.engines/vllm/bin/python -m pytest -m engine tests/e2e -k vllm
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
+	@$(IN)pytest -m engine tests/e2e -k ollama
 
 clean: ## remove environments, tools and builds
 	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import datetime
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ SECTIONS = {
     "Many streams": streams.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
+    "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,
     "Over TGI's own API, replayed": over_tgi.measure,
     "Over Ollama's own API": over_ollama.measure,
     "When Ollama works in production": ollama_production.measure,
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--section", help="only sections whose title contains this")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no server is left running
     today = datetime.datetime.now(datetime.UTC).date()
     figures = list[Figure]()
     for title, measure in SECTIONS.items():

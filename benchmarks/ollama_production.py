@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 import json
+import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from bellhousing import AsyncClient
 from bellhousing.client import RetryPolicy
@@ -15,7 +17,7 @@ from benchmarks.ollama_settings import CONTEXT, LONG_SECONDS, PROMPT, SOURCE, Ol
 from benchmarks.processes import running
 
 SLOTS, USERS = (1, 2, 4), (1, 2, 4, 8, 16)
-TOKENS, REQUESTS, COLD_LOADS = 24, 2, 5
+TOKENS, REPEATS, LEAST_REQUESTS, COLD_LOADS = 24, 3, 8, 5
 BUSY_SECONDS = 6.0
 
 Generate = Callable[[int], Awaitable[list[float]]]
@@ -26,32 +28,45 @@ async def measure() -> list[Figure]:
     """Return tokens/s and TTFT of both engines by slots and users, then what is Ollama's own."""
     figures: list[Figure] = []
     for slots in SLOTS:
-        async with ollama(slots) as engine:
-            found = await _levels(f"Ollama, {slots} slots", lambda number, e=engine: through(e.ours, number, TOKENS))  # type: ignore[misc]
-            figures += [*found, figure(f"runner's memory, {slots} slots", [engine.runner_bytes() / 2**20], unit=" MiB")]
+        async with ollama(slots) as engine, _llamacpp(slots) as client:
+            arms = {"Ollama": partial(through, engine.ours), "llama.cpp": partial(through, client)}
+            figures += await _levels(slots, {name: partial(arm, tokens=TOKENS) for name, arm in arms.items()})
+            figures.append(figure(f"runner's memory, {slots} slots", [engine.runner_bytes() / 2**20], unit=" MiB"))
             if slots == max(SLOTS):
                 figures += [await _cold_loads(engine), *await _starvation(engine)]
-        async with _llamacpp(slots) as client:
-            figures += await _levels(f"llama.cpp, {slots} slots", lambda number, c=client: through(c, number, TOKENS))  # type: ignore[misc]
     return figures
 
 
-async def _levels(engine: str, generate: Generate) -> list[Figure]:
-    """Return the figures of a closed loop of each number of users."""
+async def _levels(slots: int, arms: Mapping[str, Generate]) -> list[Figure]:
+    """Return the figures of closed loops of each number of users, the engines in random order."""
     figures, numbers = [], itertools.count()
-    await generate(next(numbers))
+    for generate in arms.values():
+        await generate(next(numbers))
     for users in USERS:
-        began = time.perf_counter()
-
-        async def user() -> list[list[float]]:
-            return [await generate(next(numbers)) for _ in range(REQUESTS)]
-
-        answers = [stamps for found in await asyncio.gather(*(user() for _ in range(users))) for stamps in found]
-        rate = sum(map(len, answers)) / (time.perf_counter() - began)
-        figures.append(figure(f"tokens/s, {engine}, {users} users", [rate]))
-        figures.append(figure(f"TTFT, {engine}, {users} users", [s[0] * 1000 for s in answers], unit=" ms"))
-        print(f"{engine}, {users} users: {rate:.1f} tokens/s", file=sys.stderr)
+        rates: dict[str, list[float]] = {name: [] for name in arms}
+        firsts: dict[str, list[float]] = {name: [] for name in arms}
+        for _ in range(REPEATS):
+            for name in random.sample(list(arms), len(arms)):
+                rate, found = await _loop(arms[name], users, numbers)
+                rates[name].append(rate)
+                firsts[name] += found
+        for name in arms:
+            at = f"{name}, {slots} slots, {users} users"
+            figures.append(figure(f"tokens/s, {at}", rates[name]))
+            figures.append(figure(f"TTFT, {at}", firsts[name], unit=" ms"))
+        print(f"{slots} slots, {users} users: done", file=sys.stderr)
     return figures
+
+
+async def _loop(generate: Generate, users: int, numbers: Iterator[int]) -> tuple[float, list[float]]:
+    """Return tokens/s of so many users, each with some requests one after the other, and each TTFT in milliseconds."""
+
+    async def user() -> list[list[float]]:
+        return [await generate(next(numbers)) for _ in range(max(2, LEAST_REQUESTS // users))]
+
+    began = time.perf_counter()
+    answers = [stamps for found in await asyncio.gather(*(user() for _ in range(users))) for stamps in found]
+    return sum(map(len, answers)) / (time.perf_counter() - began), [stamps[0] * 1000 for stamps in answers]
 
 
 @asynccontextmanager

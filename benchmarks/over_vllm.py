@@ -21,7 +21,7 @@ from bellhousing.client import RetryPolicy
 from bellhousing.process.ports import free_port
 from benchmarks.figures import Figure, figure
 from benchmarks.processes import Running, running, started
-from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, PYTHON
+from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, OWN_SERVER, PYTHON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
 TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
@@ -53,13 +53,8 @@ class Run:
 
 
 async def measure() -> list[Figure]:
-    """Return the figures at each number of streams, then loading an adapter."""
-    if not PYTHON.is_file():
-        raise RuntimeError(f"expected vLLM in {PYTHON.parent.parent}; run `make engines`")
-    return [*await _generation(), await _adapters()]
-
-
-async def _generation() -> list[Figure]:
+    """Return the figures at each number of streams."""
+    _check_installed()
     async with AsyncExitStack() as stack:
         arms = {
             "direct": (await stack.enter_async_context(_direct()))[0],
@@ -166,7 +161,7 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
 
 
 @asynccontextmanager
-async def _own_server(environment: Mapping[str, str] = ENVIRONMENT) -> AsyncIterator[Arm]:
+async def _own_server(environment: Mapping[str, str] = OWN_SERVER) -> AsyncIterator[Arm]:
     port = free_port()
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served-model-name", "smollm2", *FLAGS]
@@ -225,8 +220,9 @@ async def _grpc(client: AsyncClient, number: int, tokens: int) -> list[float]:
     return stamps
 
 
-async def _adapters() -> Figure:
-    """Return the ratios of our time to load new adapters to vLLM's, each by both in random order."""
+async def measure_adapters() -> list[Figure]:
+    """Return the ratio of our time to load a new adapter to vLLM's, each by both in random order."""
+    _check_installed()
     async with AsyncExitStack() as stack:
         roots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         command = [str(PYTHON), "-m", "benchmarks.vllm_adapters", str(MODEL), str(roots), str(ADAPTERS + 1)]
@@ -235,7 +231,12 @@ async def _adapters() -> Figure:
         model = OURS | {"adapter_roots": [str(roots)], "adapter_slots": 64, "options": OURS["options"] | LORA_OPTIONS}
         _, client = await stack.enter_async_context(_ours(model))
         ratios = [await _load_adapter(number, direct, client, roots) for number in range(1, ADAPTERS + 2)]
-    return figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)
+    return [figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)]
+
+
+def _check_installed() -> None:
+    if not PYTHON.is_file():
+        raise RuntimeError(f"expected vLLM in {PYTHON.parent.parent}; run `make engines`")
 
 
 async def _load_adapter(number: int, direct: Direct, client: AsyncClient, roots: Path) -> float:

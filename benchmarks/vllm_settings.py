@@ -28,7 +28,10 @@ FLAGS = [
 ]  # fmt: skip
 """The same for vLLM's own server, which is left its own executor as its users have it."""
 
-ONE_PROCESS = ENVIRONMENT | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+OWN_SERVER = ENVIRONMENT | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600"}
+"""Of vLLM's own server: it must not close a connection while the others are measured."""
+
+ONE_PROCESS = OWN_SERVER | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 """Of the same server made to take our executor: its flag takes no path, and this leaves it what it calls `uni`."""
 
 OURS: dict[str, Any] = {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bellhousing.client import Client
-from tools.demo import descendants, end, free_port, parents, wait_serving
+from bellhousing.process.ports import free_port
+from tools.demo import descendants, end, parents, wait_serving
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

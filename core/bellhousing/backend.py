@@ -1,7 +1,6 @@
 """The interface of a backend: what an author implements, and all that core knows of an engine.
 
-A backend translates between one engine and these types. It never touches gRPC, queues nothing, matches no stop strings
-and enforces no deadline: core does that, in the same way for every engine.
+A backend translates between one engine and these types. gRPC, queues, stop strings and deadlines are core's alone.
 """
 
 import asyncio
@@ -23,8 +22,8 @@ class ModelInfo:
     """What a started engine serves; constant until `stop`.
 
     `context_length` counts tokens of prompt and output of one request; `max_running` is how many requests the engine
-    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by
-    setting, and tells of what is otherwise not as expected, such as `chat_template`.
+    takes at once. `effective` is what became of the settings (None: not honoured), `reasons` says why, by setting, and
+    tells of what else is not as expected, such as `chat_template`.
     """
 
     engine: str
@@ -89,8 +88,7 @@ class Backend(ABC):
     isolation: ClassVar[Literal["inline", "process"]] = "inline"
     """`process`: core runs it in a supervised process of its own, so that native code cannot take the server down."""
     needs_model: ClassVar[bool] = True  # whether `spec.path` must be given
-    bounds: ClassVar[Bounds] = Bounds()
-    """What its models can honour at least and at most; `ModelInfo.capabilities` is never outside."""
+    bounds: ClassVar[Bounds] = Bounds()  # of what its models honour; `ModelInfo.capabilities` is never outside
 
     def __init__(self, spec: ModelSpec, options: BaseModel) -> None:
         self.spec = spec

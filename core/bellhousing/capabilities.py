@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bellhousing.requests import Sampling
+
 AdapterSupport = Literal["none", "static", "dynamic", "derived"]
 Determinism = Literal["none", "solo", "batch_invariant"]
 LogprobsMode = Literal["unspecified", "raw", "processed"]
@@ -80,6 +82,21 @@ FIELDS: Mapping[str, Range] = {
     "time_budget": _ANY,
 }
 
+NEUTRAL: Mapping[str, float] = {
+    "min_tokens": 0,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "n": 1,
+    "ignore_eos": False,
+}
+"""The value of each sampling field that leaves the model's own distribution as it is."""
+
 BY_SERVER: tuple[str, ...] = ("stopping.strings", "stopping.include_stop", "priority", "time_budget")
 """Fields that core honours by itself, for every engine; and `stopping.token_ids` where deltas carry ids."""
 
@@ -137,6 +154,11 @@ class Capabilities:
     def is_by_server(self, name: str) -> bool:
         """Tell whether core itself honours the field."""
         return name in BY_SERVER or (name == "stopping.token_ids" and self.token_ids)
+
+    def neutral(self) -> Sampling:
+        """Return the sampling that draws from the model's own distribution, in the fields that are honoured."""
+        values = {name: value for name, value in NEUTRAL.items() if f"sampling.{name}" in self.parameters}
+        return replace(Sampling(), **values)  # type: ignore[arg-type]
 
     def beyond(self, other: "Capabilities") -> list[str]:
         """Return the names of what is honoured here but not in `other`, or only in a narrower range."""

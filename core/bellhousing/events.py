@@ -84,3 +84,8 @@ class Progress:
     done: int = 0
     total: int = 0
     unit: str = ""
+
+
+def length_reason(wanted: int | None, room: int) -> FinishReason:
+    """Return why a sequence ended that became as long as it may: `room` is what fits behind the prompt, in tokens."""
+    return "max_tokens" if wanted is not None and wanted <= room else "context_length"

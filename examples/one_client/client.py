@@ -35,7 +35,7 @@ def ask(client: Client, honoured: set[str]) -> None:
         draws = [client.complete(PROMPT, max_tokens=12, temperature=0.9, seed=7, timeout=60) for _ in range(2)]
         show("seeded", [draw.outputs[0].text for draw in draws])
     if "chat" in honoured:
-        messages = [{"role": "user", "content": "Name a city."}]
+        messages = [{"role": "user", "content": "What is the capital of France?"}]
         chat = client.complete(messages=messages, max_tokens=12, temperature=0, timeout=60)
         show("chat", chat.outputs[0].text)
     if "structured_output.json_schema" in honoured:

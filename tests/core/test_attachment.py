@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bellhousing.attachment import Attachment, check_settings, until_unwell
+from bellhousing.attachment import Attachment, check_settings, chosen_model, until_unwell
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Batching, EngineSettings, Parallelism
 
@@ -49,3 +49,16 @@ async def test_a_server_is_unwell_once_it_was_not_well_three_times_in_a_row(monk
 
     await until_unwell(is_well)
     assert list(answers) == []
+
+
+@pytest.mark.parametrize(("wanted", "models", "chosen"), [("", ["a"], "a"), ("b", ["a", "b"], "b")])
+def test_the_named_model_is_chosen_or_the_only_one(wanted: str, models: list[str], chosen: str) -> None:
+    assert chosen_model(wanted, models) == chosen
+
+
+@pytest.mark.parametrize(("wanted", "models"), [("", ["b", "a"]), ("c", ["b", "a"])])
+def test_a_model_that_is_not_there_or_not_named_is_refused_with_those_that_are(wanted: str, models: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match=f"expected one of a, b, found '{wanted}'"):
+        chosen_model(wanted, models)
+    with pytest.raises(ConfigurationError, match="expected one of none"):
+        chosen_model(wanted, [])

@@ -82,8 +82,9 @@ def request_body(
         "typical_p": s.typical_p,
         "repeat_penalty": s.repetition_penalty,
         "repeat_last_n": context_length,
-        "presence_penalty": s.presence_penalty,
-        "frequency_penalty": s.frequency_penalty,
+        # The engine's count the prompt's tokens too, the contract's only generated ones: not declared, so always off.
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": s.seed,
         "ignore_eos": bool(s.ignore_eos),
         "logit_bias": [[token, bias] for token, bias in (s.logit_bias or {}).items()],

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
 from bellhousing.gguf import Header
-from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.server import Shape
@@ -14,18 +13,6 @@ from bellhousing_llamacpp.shape import DEFAULT_BATCHED_TOKENS, DEFAULT_SEQUENCES
 RANDOM_SEED = 2**32 - 1
 """llama.cpp takes this seed to mean "any"."""
 MAX_TOP = 100
-DEFAULTS = Sampling(
-    temperature=1.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    typical_p=1.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    ignore_eos=False,
-)
-"""The model's own distribution, whatever the engine would do by itself."""
 STRUCTURED = ("json_schema", "json_object", "regex", "grammar", "choice")
 
 
@@ -46,18 +33,19 @@ def described(
         max_batched_tokens=shape.batched_tokens,
         max_total_tokens=shape.sequences * context_length,
     )
+    capabilities = _capabilities(
+        has_template=bool(header.chat_template),
+        has_pieces=header.pieces is not None,
+        can_constrain=can_constrain,
+        prefix_cache=options.prefix_cache,
+    )
     return ModelInfo(
         engine="llama.cpp",
         engine_version=f"xllamacpp {version('xllamacpp')}",
         context_length=context_length,
         max_running=shape.sequences,
-        capabilities=_capabilities(
-            has_template=bool(header.chat_template),
-            has_pieces=header.pieces is not None,
-            can_constrain=can_constrain,
-            prefix_cache=options.prefix_cache,
-        ),
-        defaults=DEFAULTS,
+        capabilities=capabilities,
+        defaults=capabilities.neutral(),
         vocabulary_size=header.vocabulary_size,
         model_digest=model_digest,
         tokenizer_digest=header.tokenizer_digest,
@@ -73,7 +61,7 @@ def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, 
     names = ["text", "token_ids"]
     names += ["chat", "chat.template_arguments"] if has_template else []
     names += [f"sampling.{name}" for name in ("max_tokens", "temperature", "top_p", "min_p", "typical_p")]
-    names += [f"sampling.{name}" for name in ("presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos")]
+    names += ["sampling.logit_bias", "sampling.ignore_eos"]
     names += [f"structured_output.{kind}" for kind in STRUCTURED] if can_constrain else []
     return Capabilities(
         parameters=parameters(

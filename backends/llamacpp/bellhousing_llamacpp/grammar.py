@@ -10,16 +10,12 @@ import re
 from typing import Any
 
 from bellhousing.errors import InvalidRequest, Violation
+from bellhousing.json_schema import SchemaError, check_repetitions, read_schema
 from bellhousing.requests import StructuredOutput
 from bellhousing_llamacpp.gbnf import GrammarError, lark_of
 
 HEAD = "%llguidance {}\n"
 CANARY_BIAS = 1_000.0
-MAX_DEPTH = 64
-MAX_SCHEMAS = 1_000
-"""Objects in a JSON schema: llguidance compiles chains of them by recursion, and 3,000 end the process."""
-MAX_REPETITION = 10_000
-"""Characters and classes of a regular expression with repetitions written out: beyond, each token takes too long."""
 COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON in one line. With free white space a small model may write nothing else until its tokens are used up."""
 UNKNOWN_TO_THE_ENGINE = {
@@ -30,8 +26,6 @@ UNKNOWN_TO_THE_ENGINE = {
     "choice": "the engine cannot compile it",
     "json_object": "the engine cannot compile it",
 }
-_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
-_REPEAT = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 
 
 def grammar_of(wanted: StructuredOutput, max_bytes: int) -> str:
@@ -41,7 +35,7 @@ def grammar_of(wanted: StructuredOutput, max_bytes: int) -> str:
         raise refused(wanted, f"must have at most {max_bytes} bytes, found {size}")
     try:
         return HEAD + _body(wanted)
-    except GrammarError as error:
+    except (GrammarError, SchemaError) as error:
         raise refused(wanted, str(error)) from error
 
 
@@ -54,7 +48,7 @@ def _body(wanted: StructuredOutput) -> str:
     if wanted.kind == "choice":
         return f"start: {_regex('|'.join(_literal(option) for option in wanted.options))}\n"
     if wanted.kind == "regex":
-        _check_repetitions(wanted.value)
+        check_repetitions(wanted.value)
         return f"start: {_regex(wanted.value)}\n"
     if wanted.kind == "grammar":
         return lark_of(wanted.value)
@@ -79,58 +73,5 @@ def _regex(pattern: str) -> str:
 
 
 def _schema(text: str) -> Any:
-    try:
-        schema = json.loads(text)
-    except RecursionError as error:
-        raise GrammarError(f"must be nested at most {MAX_DEPTH} deep, found more") from error
-    except ValueError as error:
-        raise GrammarError(f"must be JSON: {error}") from error
-    counted = _checked_schemas(schema, 0)
-    if counted > MAX_SCHEMAS:
-        raise GrammarError(f"must have at most {MAX_SCHEMAS} objects, found {counted}")
+    schema = read_schema(text)
     return {"x-guidance": COMPACT, **schema} if isinstance(schema, dict) else schema
-
-
-def _checked_schemas(value: object, depth: int) -> int:
-    """Return how many objects a schema has; check its depth and its patterns."""
-    if depth > MAX_DEPTH:
-        raise GrammarError(f"must be nested at most {MAX_DEPTH} deep, found more")
-    if isinstance(value, list):
-        return sum(_checked_schemas(item, depth + 1) for item in value)
-    if not isinstance(value, dict):
-        return 0
-    for pattern in _patterns(value):
-        _check_repetitions(pattern)
-    return 1 + sum(_checked_schemas(item, depth + 1) for item in value.values())
-
-
-def _patterns(schema: dict[str, Any]) -> list[str]:
-    several = schema.get("patternProperties")
-    found = [schema.get("pattern"), *(several if isinstance(several, dict) else ())]
-    return [pattern for pattern in found if isinstance(pattern, str)]
-
-
-def _check_repetitions(pattern: str) -> None:
-    """Refuse a pattern whose repetitions, written out, are too long. It need not be well formed: the engine tells."""
-    sizes = [0]
-    last = 0
-    at = 0
-    while match := _REPEAT.match(pattern, at) or _ATOM.match(pattern, at):
-        at = match.end()
-        if match.re is _REPEAT:
-            times = int(match[2] or match[1])
-            sizes[-1] += last * max(0, times - 1)
-            last *= max(1, times)
-        elif match[0] == "(":
-            sizes.append(0)
-        elif match[0] == ")" and len(sizes) > 1:
-            last = sizes.pop()
-            sizes[-1] += last
-        elif match[0] not in "*+?|":
-            last = 1
-            sizes[-1] += 1
-        if len(sizes) > MAX_DEPTH or sizes[-1] > MAX_REPETITION:
-            raise GrammarError(
-                f"must have at most {MAX_REPETITION} characters with repetitions written out, and groups at most"
-                f" {MAX_DEPTH} deep, found more"
-            )

@@ -15,28 +15,18 @@ from typing import Any
 import httpx
 
 from bellhousing.errors import BellhousingError
+from bellhousing.http import QUICK_SECONDS, STREAMING, answers, engine_client
 from bellhousing.requests import GenerationRequest
 from bellhousing_ollama.errors import broken, error_of, error_of_message, gone
 
-QUICK_SECONDS = 30.0
-"""For answers that neither load nor generate. A stream may be silent for as long as the server queues it."""
 CHUNK_BYTES = 1 << 20
-PULSE_SECONDS = 5.0
 
 
 class Api:
     """One server. Close it after use."""
 
-    def __init__(self, url: str) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        # Environment variables for proxies are not for an engine next door; frames are too small to compress.
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            timeout=QUICK_SECONDS,
-            limits=limits,
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},
-        )
+    def __init__(self, url: str, key: str = "") -> None:
+        self._client = engine_client(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -44,10 +34,7 @@ class Api:
 
     async def is_well(self) -> bool:
         """Tell whether the server answers."""
-        try:
-            return (await self._client.get("/api/version", timeout=PULSE_SECONDS)).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return await answers(self._client, "/api/version")
 
     async def get(self, path: str) -> dict[str, Any]:
         """Return a JSON answer."""
@@ -93,9 +80,8 @@ class Api:
 
         Raises what the server answers instead of a stream.
         """
-        timeout = httpx.Timeout(QUICK_SECONDS, read=None)
         try:
-            async with self._client.stream("POST", path, json=body, timeout=timeout) as answer:
+            async with self._client.stream("POST", path, json=body, timeout=STREAMING) as answer:
                 if answer.status_code != 200:
                     raise error_of(answer.status_code, await answer.aread(), request)
                 if not answer.headers.get("content-type", "").startswith(("application/x-ndjson", "application/json")):
@@ -129,6 +115,11 @@ class Api:
         if "error" in found:
             raise error_of_message(500, str(found["error"]))
         return found
+
+
+def full_name(model: str) -> str:
+    """Return a model's name as Ollama lists it, with its tag; empty for none."""
+    return model if not model or ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
 async def quietly_deleted(api: Api, model: str) -> None:

@@ -11,15 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bellhousing.attachment import until_unwell
 from bellhousing.backend import ModelInfo
+from bellhousing.capabilities import AdapterSupport
 from bellhousing.errors import BellhousingError, ConfigurationError, EngineFault, EngineUnavailable
 from bellhousing.events import Progress
 from bellhousing.gguf import Header, model_files, read_header
+from bellhousing.process.command import first_ending
 from bellhousing.sources import sha256_of
 from bellhousing_ollama.adapters import DerivedModels, generate_one_token
-from bellhousing_ollama.api import quietly_deleted
+from bellhousing_ollama.api import full_name, quietly_deleted
 from bellhousing_ollama.chat_template import divergence
-from bellhousing_ollama.description import DEFAULTS, TEMPLATE, capabilities, effective_settings, reasons
+from bellhousing_ollama.description import BOUNDS, TEMPLATE, capabilities, effective_settings, reasons
 from bellhousing_ollama.errors import DISK_FULL, NAME
 from bellhousing_ollama.options import OllamaOptions
 from bellhousing_ollama.serve import Serve, check_version
@@ -29,8 +32,6 @@ from bellhousing_ollama.store import Store
 
 UNLOAD_SECONDS = 30.0
 POLL_SECONDS = 0.05
-PULSE_SECONDS = 5.0
-PULSES_MISSED = 3
 logger = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ class OllamaBackend(OllamaServing):
 
     name: ClassVar[str] = NAME
     Options = OllamaOptions
+    bounds = BOUNDS
     needs_model: ClassVar[bool] = False  # a name to pull will do
 
     _serve: Serve | None = None
@@ -66,7 +68,7 @@ class OllamaBackend(OllamaServing):
         version = await api.version()
         check_version(version)
         if file:
-            self._model = await self._imported(file, progress)
+            self._model = await self._imported(store, file, progress)
         else:
             self._model = await self._pulled(progress)
         shown = await api.post("/api/show", {"model": self._model})
@@ -101,13 +103,7 @@ class OllamaBackend(OllamaServing):
         """Return how Ollama ended by itself, or that it no longer answers."""
         if self._serve is None:
             return await super().died()
-        ends = [asyncio.ensure_future(self._serve.died()), asyncio.ensure_future(self._silent())]
-        try:
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
-        finally:
-            for end in ends:
-                end.cancel()
+        return await first_ending(self._serve.died(), self._silent())
 
     async def sleep(self, level: int) -> None:  # noqa: ARG002 - Ollama has one: it ends the runner
         """End the runner: both levels give all memory back, and the file may stay in the system's cache."""
@@ -122,11 +118,11 @@ class OllamaBackend(OllamaServing):
         await generate_one_token(self._connected(), self._model, self._runner, self.options.load_seconds)
 
     async def _silent(self) -> str:
-        missed = 0
-        while missed < PULSES_MISSED:
-            await asyncio.sleep(PULSE_SECONDS)
-            missed = 0 if self._is_stopping or (self._api and await self._api.is_well()) else missed + 1
+        await until_unwell(self._is_well)
         return "its server does not answer"
+
+    async def _is_well(self) -> bool:
+        return self._is_stopping or (self._api is not None and await self._api.is_well())
 
     def _file(self) -> tuple[Path | None, Header | None]:
         """Return the model's file and its header, None for a model to pull."""
@@ -149,13 +145,14 @@ class OllamaBackend(OllamaServing):
             )
         return files[0], read_header(files[0])
 
-    async def _imported(self, file: Path, progress: Callable[[Progress], None]) -> str:
+    async def _imported(self, store: Store, file: Path, progress: Callable[[Progress], None]) -> str:
         """Bring a file into the store, under a name made of its digest; return the name."""
         digest = await asyncio.to_thread(sha256_of, file, progress)
         model = f"bellhousing-{digest.partition(':')[2][:16]}:latest"
         api = self._connected()
         if model in await api.models():
             return model
+        await asyncio.to_thread(store.check_room, file)
         progress(Progress("importing"))
         try:
             await api.upload(file, digest)
@@ -170,8 +167,7 @@ class OllamaBackend(OllamaServing):
         """Fetch the model unless it is there. When that fails, or is cancelled, nothing is left of it."""
         api, model = self._connected(), str(self.options.pull)
         # A name may say how its registry is reached; Ollama lists it without.
-        name = model.partition("://")[2] or model
-        name = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+        name = full_name(model.partition("://")[2] or model)
         if name in await api.models():
             return name
         self._is_pulling = True
@@ -221,16 +217,16 @@ class OllamaBackend(OllamaServing):
             if differs := await divergence(self._connected(), self._model, header.chat_template, eos=eos):
                 logger.warning("model %r: %s", self.spec.name, differs)
                 found[TEMPLATE] = differs
+        adapters: AdapterSupport = "derived" if self.options.adapters else "none"
+        honoured = capabilities(told, has_template=has_template, adapters=adapters, sleep=True)
         digest = await asyncio.to_thread(sha256_of, self.spec.path, lambda _: None) if self.spec.path else digest
         return ModelInfo(
             engine="Ollama",
             engine_version=version,
             context_length=self._context_length,
             max_running=shape.sequences,
-            capabilities=capabilities(
-                told, has_template=has_template, adapters="derived" if self.options.adapters else "none", sleep=True
-            ),
-            defaults=DEFAULTS,
+            capabilities=honoured,
+            defaults=honoured.neutral(),
             vocabulary_size=header.vocabulary_size if header else 0,
             model_digest=digest,
             tokenizer_digest=header.tokenizer_digest if header else "",

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from bellhousing.capabilities import AdapterSupport, Capabilities, Range, parameters
-from bellhousing.requests import Sampling
+from bellhousing.capabilities import AdapterSupport, Bounds, Capabilities, Range, parameters
 from bellhousing.settings import Batching, EngineSettings
 from bellhousing_ollama.options import OllamaOptions
 from bellhousing_ollama.shape import DEFAULT_BATCHED_TOKENS, DEFAULT_SEQUENCES, Shape
@@ -12,17 +11,6 @@ RANDOM_SEED = 2**32 - 1
 """llama.cpp takes this seed to mean "any"."""
 MAX_TOP = 20
 MAX_TOKENS = 2**31 - 1
-DEFAULTS = Sampling(
-    temperature=1.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    typical_p=1.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-)
-"""The model's own distribution, whatever Ollama or its model file would do by themselves."""
 COMPLETION, EMBEDDING = "completion", "embedding"
 TEMPLATE = "chat_template"
 """The name under which Discovery tells of a chat template that Ollama has replaced."""
@@ -35,7 +23,6 @@ def capabilities(told: Collection[str], *, has_template: bool, adapters: Adapter
     if COMPLETION in told:
         names += ["text", *(["chat"] if has_template else [])]
         names += [f"sampling.{name}" for name in ("temperature", "top_p", "min_p", "typical_p")]
-        names += ["sampling.presence_penalty", "sampling.frequency_penalty"]
         names += ["structured_output.json_schema", "structured_output.json_object"]
         names += [] if adapters == "none" else ["adapter"]
         ranges = {
@@ -54,6 +41,18 @@ def capabilities(told: Collection[str], *, has_template: bool, adapters: Adapter
         logprobs_mode="raw" if ranges else "unspecified",
         prefix_cache=True,
     )
+
+
+def _bounds(*, adapters: AdapterSupport, sleep: bool) -> Bounds:
+    """Return the bounds: a model may do neither of the two things that Ollama tells, or both."""
+    return Bounds(
+        least=capabilities((), has_template=False, adapters="none", sleep=sleep),
+        most=capabilities((COMPLETION, EMBEDDING), has_template=True, adapters=adapters, sleep=sleep),
+    )
+
+
+BOUNDS = _bounds(adapters="derived", sleep=True)
+ATTACHED_BOUNDS = _bounds(adapters="none", sleep=False)
 
 
 def effective_settings(settings: EngineSettings, shape: Shape) -> EngineSettings:

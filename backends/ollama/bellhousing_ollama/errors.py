@@ -26,7 +26,8 @@ RUNNER_DIED = re.compile(
 )
 """The runner of the model is gone; Ollama starts another for the next request."""
 BAD_FORM = re.compile(r"invalid format|json.?schema|grammar|regex|pattern|\$ref|Unrecognized schema", re.IGNORECASE)
-DISK_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+DISK_FULL = re.compile(r"no space left on device|disk quota exceeded|file too large", re.IGNORECASE)
+"""The system's words for ENOSPC, EDQUOT and EFBIG, as Ollama passes them on."""
 TOLD = 300
 
 

@@ -7,8 +7,10 @@ import msgspec
 
 from bellhousing.errors import BellhousingError, EngineFault, InvalidRequest, Violation
 from bellhousing.events import Delta, Event, Finished, FinishReason, SequenceEnd, Started, TokenLogprob, TopLogprob
+from bellhousing.json_schema import SchemaError
 from bellhousing.requests import Chat, GenerationRequest, Sampling, StructuredOutput
 from bellhousing_ollama.errors import NAME, broken, error_of_message
+from bellhousing_ollama.schema import checked_schema
 
 COLDEST = 1e-6
 """Below it llama.cpp's logits overflow; it is greedy long before."""
@@ -101,8 +103,9 @@ def _options(s: Sampling, context_length: int) -> dict[str, Any]:
         "typical_p": s.typical_p,
         "repeat_penalty": s.repetition_penalty,
         "repeat_last_n": context_length,
-        "presence_penalty": s.presence_penalty,
-        "frequency_penalty": s.frequency_penalty,
+        # Its own count the prompt's tokens too, the contract's only generated ones: not declared, so always off.
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": s.seed,
         # Stop strings are core's affair, and those of the model file would end a raw prompt as well.
         "stop": [],
@@ -125,16 +128,9 @@ def _format(wanted: StructuredOutput) -> Any:
     if wanted.kind == "json_object":
         return "json"
     try:
-        schema = msgspec.json.decode(wanted.value)
-    except msgspec.DecodeError as error:
-        raise _bad_schema(f"must be JSON: {error}") from error
-    if not isinstance(schema, dict) or not schema:
-        raise _bad_schema("must be an object with at least one keyword: Ollama ignores an empty one")
-    return schema
-
-
-def _bad_schema(found: str) -> InvalidRequest:
-    return InvalidRequest([Violation("structured_output.json_schema", found)], backend=NAME)
+        return checked_schema(wanted.value)
+    except SchemaError as error:
+        raise InvalidRequest([Violation("structured_output.json_schema", str(error))], backend=NAME) from error
 
 
 class Stream:

@@ -1,12 +1,11 @@
 """Options of the two Ollama backends."""
 
-import ipaddress
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from bellhousing.attachment import Attachment
 from bellhousing.settings import Strict
 
 CONTEXT_UNIT = 256
@@ -45,7 +44,7 @@ class OllamaOptions(Strict):
     load_seconds: float = Field(300.0, gt=0, description="Longest time for loading the model.")
 
 
-class AttachedOptions(Strict):
+class AttachedOptions(Attachment):
     """Which server, and which of its models. What it keeps loaded, and for how long, is its own affair."""
 
     url: str = Field("http://127.0.0.1:11434", description="Address of the Ollama server.")
@@ -57,22 +56,3 @@ class AttachedOptions(Strict):
         description="Tokens of prompt and output of one request (num_ctx), sent with each; another client that sends"
         " another makes Ollama load the model anew. Unset: the server's own.",
     )
-    insecure: bool = Field(default=False, description="Allow plain http to another host than this one.")
-
-    @model_validator(mode="after")
-    def _plain_text_stays_here(self) -> "AttachedOptions":
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"url: expected http://HOST:PORT or https://HOST, found {self.url!r}")
-        if parts.scheme == "http" and not self.insecure and not _is_loopback(parts.hostname):
-            raise ValueError(f"url: expected https, a loopback address or `insecure = true`, found {self.url!r}")
-        return self
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

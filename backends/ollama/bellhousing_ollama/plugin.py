@@ -1,4 +1,4 @@
-"""What `bellhousing doctor` says of Ollama."""
+"""What `bellhousing doctor` says of Ollama, and the launches that `bellhousing migrate` reads."""
 
 import re
 import shutil
@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Iterator
 
 from bellhousing.hookspecs import DoctorFinding, hookimpl
+from bellhousing.migration import Origin
+from bellhousing_ollama.migration import ORIGIN
 from bellhousing_ollama.serve import OLDEST
 
 TRIED = (0, 34)
@@ -22,6 +24,12 @@ def bellhousing_doctor() -> Iterator[DoctorFinding]:
         yield DoctorFinding("Ollama", "wrong", "no command `ollama` in PATH", mend)
         return
     yield judged(found, _said(found))
+
+
+@hookimpl
+def bellhousing_migrations() -> tuple[Origin, ...]:
+    """Offer `ollama serve` and Modelfiles."""
+    return (ORIGIN,)
 
 
 def judged(path: str, said: str) -> DoctorFinding:

@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from bellhousing.errors import ConfigurationError, EngineUnavailable
 from bellhousing.process.command import Command
+from bellhousing.process.ports import free_port
 from bellhousing_ollama.api import Api
 from bellhousing_ollama.errors import NAME
 from bellhousing_ollama.options import OllamaOptions
@@ -127,10 +127,3 @@ def check_version(found: str) -> None:
             reason="ENGINE_VERSION",
             backend=NAME,
         )
-
-
-def free_port() -> int:
-    """Return a loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

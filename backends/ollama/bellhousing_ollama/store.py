@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import platformdirs
@@ -11,6 +12,8 @@ from bellhousing.errors import ConfigurationError
 from bellhousing_ollama.errors import NAME
 
 LOCK = "bellhousing.lock"
+COPIES = 3
+"""Of a file while Ollama imports it: as it came, as `llama-quantize` wrote it, and that once more as a blob."""
 
 
 class Store:
@@ -37,6 +40,22 @@ class Store:
             return found
         parent = platformdirs.user_cache_path("bellhousing") / "ollama" / model
         return next(found for number in itertools.count(1) if (found := _locked(parent / str(number))))
+
+    def check_room(self, file: Path) -> None:
+        """Raise `ConfigurationError` unless a file can be imported into what is free and what blobs have already.
+
+        When a disk fills, Ollama may break the connection, or tell of something else.
+        """
+        size = COPIES * file.stat().st_size
+        there = sum(file.stat().st_size for file in (self.path / "blobs").glob("sha256-*"))
+        free = shutil.disk_usage(self.path).free
+        if free + there < size:
+            raise ConfigurationError(
+                f"options.store {str(self.path)!r}: expected {size >> 20} MiB free for the model, found {free >> 20}",
+                reason="DISK_FULL",
+                backend=NAME,
+                hint="options.store may name a directory on a larger disk.",
+            )
 
     def forget_partials(self) -> None:
         """Delete what a pull that was broken off has left. Call it while no Ollama uses the store."""

@@ -5,25 +5,10 @@ from dataclasses import replace
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range, parameters
 from bellhousing.errors import ConfigurationError
-from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings, ModelSpec, Parallelism
 from bellhousing_simulator.chain import VERSION, Chain
 from bellhousing_simulator.options import SimulatorOptions
 from bellhousing_simulator.vocabulary import EOS, TOKENIZER_DIGEST, VOCABULARY_SIZE
-
-DEFAULTS = Sampling(
-    min_tokens=0,
-    temperature=1.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    typical_p=1.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    n=1,
-    ignore_eos=False,
-)
 
 CAPABILITIES = Capabilities(
     parameters=parameters(
@@ -70,7 +55,7 @@ def model_info(spec: ModelSpec, options: SimulatorOptions) -> ModelInfo:
         context_length=options.context_length,
         max_running=max_running(spec, options),
         capabilities=replace(CAPABILITIES, prefix_cache=options.prefix_cache),
-        defaults=DEFAULTS,
+        defaults=CAPABILITIES.neutral(),
         vocabulary_size=VOCABULARY_SIZE,
         model_digest=Chain(options.weights_seed, options.end_probability).digest,
         tokenizer_digest=TOKENIZER_DIGEST,

@@ -7,13 +7,10 @@ from typing import Any
 
 import httpx
 
+from bellhousing.http import STREAMING, answers, engine_client
 from bellhousing.requests import GenerationRequest
 from bellhousing_tgi.errors import error_of, error_of_frame, unreachable, unreadable
 
-QUICK_SECONDS = 30.0
-"""For answers that need no generation. A stream may be silent for as long as the router queues it."""
-HEALTH_SECONDS = 5.0
-"""`/health` asks the shards, and never answers while one of them is frozen."""
 _EMPTY = GenerationRequest("", "")
 
 
@@ -21,13 +18,8 @@ class Api:
     """One router; `backend` is the name in errors. Close it after use."""
 
     def __init__(self, url: str, key: str, backend: str) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._backend = backend
-        # Environment variables for proxies are not for an engine next door.
-        self._client = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=QUICK_SECONDS, limits=limits, trust_env=False
-        )
+        self._client = engine_client(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -47,10 +39,7 @@ class Api:
 
     async def is_well(self) -> bool:
         """Tell whether the router says within a few seconds that its shards live."""
-        try:
-            return (await self._client.get("/health", timeout=HEALTH_SECONDS)).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return await answers(self._client, "/health")
 
     @asynccontextmanager
     async def generating(self, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
@@ -58,9 +47,8 @@ class Api:
 
         Raises what the router answers, also inside the stream.
         """
-        timeout = httpx.Timeout(QUICK_SECONDS, read=None)
         try:
-            async with self._client.stream("POST", "/generate_stream", json=body, timeout=timeout) as answer:
+            async with self._client.stream("POST", "/generate_stream", json=body, timeout=STREAMING) as answer:
                 if answer.status_code != 200:
                     raise error_of(answer.status_code, await answer.aread(), request, self._backend)
                 if not answer.headers.get("content-type", "").startswith("text/event-stream"):

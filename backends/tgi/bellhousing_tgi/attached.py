@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
-from bellhousing.attachment import OWN_AFFAIR, check_settings
+from bellhousing.attachment import REASONS, check_settings, effective_settings
 from bellhousing.backend import ModelInfo
 from bellhousing.events import Progress
-from bellhousing.settings import Batching, EngineSettings
 from bellhousing_tgi.description import described
 from bellhousing_tgi.options import AttachedTgiOptions
 from bellhousing_tgi.router import RouterBackend
@@ -28,9 +27,4 @@ class AttachedTgiBackend(RouterBackend):
         self._open(self.options.url, await asyncio.to_thread(self.options.key))
         router = await self._asked(adapters)
         most = self.spec.settings.batching.max_sequences or router.limits.max_concurrent_requests
-        reasons = {
-            "batching.max_sequences": "most requests sent to the router at once; how it batches is its own affair",
-            "batching.max_batched_tokens": OWN_AFFAIR,
-            "batching.max_total_tokens": OWN_AFFAIR,
-        }
-        return described(router, EngineSettings(batching=Batching(max_sequences=most)), reasons, adapters)
+        return described(router, effective_settings(most), REASONS, adapters)

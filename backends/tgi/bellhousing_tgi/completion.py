@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bellhousing.capabilities import NEUTRAL
 from bellhousing.errors import EngineFault, StreamBroken
 from bellhousing.events import (
     Delta,
@@ -14,20 +15,14 @@ from bellhousing.events import (
     Started,
     TokenLogprob,
     TopLogprob,
+    length_reason,
 )
 from bellhousing.requests import GenerationRequest, Sampling
 from bellhousing_tgi.errors import unreadable
 from bellhousing_tgi.grammar import grammar
 
-NEUTRAL: Mapping[str, float] = {
-    "top_p": 1.0,
-    "top_k": 0,
-    "typical_p": 1.0,
-    "repetition_penalty": 1.0,
-    "frequency_penalty": 0.0,
-}
-"""Values that change nothing. A router refuses most of them, so they are left out."""
 PENALTIES = ("repetition_penalty", "frequency_penalty")
+FILTERS = ("top_p", "top_k", "typical_p")
 
 
 def request_body(request: GenerationRequest, text: str, room: int) -> dict[str, Any]:
@@ -51,9 +46,12 @@ def request_body(request: GenerationRequest, text: str, room: int) -> dict[str, 
 
 
 def _sampling(wanted: Sampling) -> dict[str, Any]:
-    """Return how tokens are drawn. Any filter or temperature makes a router sample, so a greedy request has none."""
+    """Return how tokens are drawn. Any filter or temperature makes a router sample, so a greedy request has none.
+
+    A router refuses most values that change nothing, so they are left out.
+    """
     is_greedy = wanted.temperature == 0
-    names = PENALTIES if is_greedy else tuple(NEUTRAL)
+    names = PENALTIES if is_greedy else FILTERS + PENALTIES
     given = {name: getattr(wanted, name) for name in names}
     fields = {name: value for name, value in given.items() if value is not None and value != NEUTRAL[name]}
     if is_greedy:
@@ -118,8 +116,7 @@ class Completion:
             case "eos_token":
                 return "eos"
             case "length":
-                wanted = self._request.sampling.max_tokens
-                return "max_tokens" if wanted is not None and wanted <= self._room else "context_length"
+                return length_reason(self._request.sampling.max_tokens, self._room)
             case other:
                 raise EngineFault(f"TGI ended a sequence with {other!r}", backend=self._backend, engine_code=str(other))
 

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bellhousing.backend import ModelInfo
-from bellhousing.capabilities import Capabilities, Range, parameters
-from bellhousing.requests import Sampling
+from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
 from bellhousing.settings import EngineSettings
 from bellhousing_tgi.limits import Limits
 
-DEFAULTS = Sampling(temperature=1.0, top_p=1.0, top_k=0, typical_p=1.0, repetition_penalty=1.0, frequency_penalty=0.0)
-"""The model's own distribution; TGI's default is greedy, which clients ask for with a temperature of 0."""
 SAMPLING = ("max_tokens", "temperature", "top_p", "typical_p", "repetition_penalty", "frequency_penalty", "seed")
 STRUCTURED = ("json_schema", "regex", "choice")
 MAX_TOP_K = 2**31 - 1
@@ -40,13 +37,14 @@ def described(
 ) -> ModelInfo:
     """Return the description of the model that a router serves; `adapters` are name to digest."""
     most = router.limits.max_concurrent_requests
+    capabilities = _capabilities(adapters, has_template=router.has_template, has_tokens=router.has_tokens)
     return ModelInfo(
         engine="TGI",
         engine_version=str(router.info["version"]),
         context_length=router.limits.max_total_tokens,
         max_running=min(effective.batching.max_sequences or most, most),
-        capabilities=_capabilities(router, adapters),
-        defaults=DEFAULTS,
+        capabilities=capabilities,
+        defaults=capabilities.neutral(),
         model_digest=model_digest or str(router.info.get("model_sha") or ""),
         precision=precision,
         effective=effective,
@@ -54,18 +52,24 @@ def described(
     )
 
 
-def _capabilities(router: Router, adapters: Mapping[str, str]) -> Capabilities:
+def _capabilities(adapters: Mapping[str, str], *, has_template: bool, has_tokens: bool) -> Capabilities:
     names = ["text"]
-    names += ["chat"] if router.has_template else []
+    names += ["chat"] if has_template else []
     names += [f"sampling.{name}" for name in SAMPLING]
     names += [f"structured_output.{kind}" for kind in STRUCTURED]
     names += ["adapter"] if adapters else []
     return Capabilities(
         parameters=parameters(*names, sampling__top_k=Range(0, MAX_TOP_K), logprobs__top=Range(0, MAX_TOP_TOKENS)),
         token_ids=True,
-        tokenize=router.has_tokens,
+        tokenize=has_tokens,
         adapters="static" if adapters else "none",
         static_adapters=adapters,
         determinism="solo",
         logprobs_mode="processed",
     )
+
+
+BOUNDS = Bounds(
+    least=_capabilities({}, has_template=False, has_tokens=False),
+    most=_capabilities({"any": ""}, has_template=True, has_tokens=True),
+)

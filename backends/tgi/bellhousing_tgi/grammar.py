@@ -2,23 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bellhousing.errors import InvalidRequest, Violation
+from bellhousing.json_schema import TYPES, SchemaError, read_schema
 from bellhousing.requests import StructuredOutput
 
 NAMES_ONLY = {"enum", "const", "type", "title", "description", "$schema"}
 """Keywords beside which a list of values stays just that."""
-IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
-    "null": lambda value: value is None,
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value == int(value),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "string": lambda value: isinstance(value, str),
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-}
 
 
 def grammar(wanted: StructuredOutput) -> dict[str, Any]:
@@ -47,9 +39,9 @@ def _regex(pattern: str) -> dict[str, Any]:
 
 def _schema(text: str) -> dict[str, Any]:
     try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise _bad_schema(f"must be JSON: {error}") from error
+        schema = read_schema(text)
+    except SchemaError as error:
+        raise _bad_schema(str(error)) from error
     if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
         return {"type": "json", "value": schema}
     if isinstance(schema, dict) and ("enum" in schema or "const" in schema) and schema.keys() <= NAMES_ONLY:
@@ -62,12 +54,12 @@ def _values(schema: Mapping[str, Any]) -> Sequence[Any]:
     listed = schema.get("enum", [schema.get("const")])
     if not isinstance(listed, list):
         raise _bad_schema(f"`enum` must be a list, found {listed!r}")
-    types = schema.get("type", list(IS_OF_TYPE))
+    types = schema.get("type", list(TYPES))
     names = [types] if isinstance(types, str) else types
-    unknown = [name for name in names if name not in IS_OF_TYPE]
+    unknown = [name for name in names if name not in TYPES]
     if unknown:
         raise _bad_schema(f"`type` must name a type of JSON, found {unknown[0]!r}")
-    of_type = [value for value in listed if any(IS_OF_TYPE[name](value) for name in names)]
+    of_type = [value for value in listed if any(TYPES[name](value) for name in names)]
     kept = [value for value in of_type if "const" not in schema or value == schema["const"]]
     if not kept:
         raise _bad_schema("must allow a value, found none")

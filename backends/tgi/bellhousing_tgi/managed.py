@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from bellhousing.backend import ModelInfo
 from bellhousing.events import Progress
-from bellhousing.process.command import Command
+from bellhousing.process.command import Command, first_ending
 from bellhousing.process.ports import free_port
 from bellhousing.sources import sha256_of_files
 from bellhousing_tgi.description import described
@@ -65,13 +65,7 @@ class TgiBackend(RouterBackend):
     async def died(self) -> str:
         """Return when the launcher has ended, as it does after a shard's death, or the router says no more."""
         assert self._command
-        ways = [asyncio.ensure_future(way) for way in (self._command.died(), super().died())]
-        try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            return next(way.result() for way in ways if way in done)
-        finally:
-            for way in ways:
-                way.cancel()
+        return await first_ending(self._command.died(), super().died())
 
     def _digests(self, progress: Callable[[Progress], None]) -> tuple[str, dict[str, str]]:
         """Return the digest of the model's weights, and of each adapter's."""

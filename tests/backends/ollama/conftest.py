@@ -61,7 +61,7 @@ async def served(
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def probe(served: Served) -> Probe:
     """The shared engine as core uses it."""
-    return Probe(served.model.backend, served.model.info, PROMPT, seconds=60.0)
+    return Probe(served.model.backend, served.model.info, PROMPT, seconds=150.0)
 
 
 @asynccontextmanager

@@ -194,7 +194,7 @@ async def test_log_probabilities_are_as_many_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"served_model": "absent"}, "expected one of scripted:latest, found 'absent'"),
+        ({"served_model": "absent"}, "expected one of scripted:latest, found 'absent:latest'"),
         ({"settings": {"parallelism": {"tensor": 2}}}, "parallelism.tensor: expected unset"),
         ({"settings": {"batching": {"max_batched_tokens": 8}}}, "batching.max_batched_tokens: expected unset"),
     ],

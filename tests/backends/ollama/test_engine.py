@@ -58,8 +58,8 @@ async def test_more_than_thirty_equal_tokens_are_a_fault_and_no_end(probe: Probe
 
 
 async def test_a_schema_that_the_engine_does_not_know_is_the_requests_fault(probe: Probe) -> None:
-    request = replace(probe.request(), structured_output=StructuredOutput("json_schema", '{"type": "strange"}'))
-    with pytest.raises(InvalidRequest, match=r"structured_output.json_schema: .* Unrecognized schema"):
+    request = replace(probe.request(), structured_output=StructuredOutput("json_schema", '{"$ref": "#/$defs/none"}'))
+    with pytest.raises(InvalidRequest, match=r"structured_output\.json_schema: .*resolving ref"):
         await probe.run(request)
 
 

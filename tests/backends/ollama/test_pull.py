@@ -12,7 +12,7 @@ from bellhousing.errors import ConfigurationError
 from bellhousing.events import Progress
 from bellhousing.testing.probe import build, probing
 from bellhousing_ollama import OllamaBackend
-from tests.backends.ollama.conftest import FRANCE, options
+from tests.backends.ollama.conftest import EXECUTABLE, FRANCE, options
 from tests.engines.server import Answer, Asked, Pause, Steps, as_json, listening, whole
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio, pytest.mark.timeout(300)]
@@ -120,3 +120,19 @@ async def test_a_cancelled_pull_leaves_nothing(weights: bytes, tmp_path: Path) -
     assert starting.cancelled()
     assert not list((tmp_path / "blobs").glob("*-partial*"))
     assert not manifests(tmp_path)
+
+
+async def test_a_disk_that_fills_while_it_is_pulled_is_told_and_leaves_nothing(weights: bytes, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: writing fails at the same place."""
+    wrapper = tmp_path / "ollama"
+    wrapper.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -f 20000\nexec {EXECUTABLE} \"$@\"\n")
+    wrapper.chmod(0o755)
+    store = tmp_path / "store"
+    async with listening(Registry(weights)) as server:
+        backend = build(OllamaBackend, {**pulling(store, server.url), "executable": str(wrapper)}, None)
+        with pytest.raises(ConfigurationError, match=r"options\.pull") as caught:
+            await backend.start(lambda _: None)
+        await backend.stop()
+    assert caught.value.reason == "DISK_FULL"
+    assert not list((store / "blobs").glob("*-partial*"))
+    assert not manifests(store)

@@ -2,22 +2,30 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bellhousing.backend import AdapterFiles
 from bellhousing.errors import ConfigurationError, EngineUnavailable
+from bellhousing.process.ports import free_port
 from bellhousing.settings import ModelSpec
 from bellhousing.testing.probe import Probe, build, probing
-from bellhousing_ollama import OllamaBackend, OllamaOptions
+from bellhousing_ollama import OllamaBackend, OllamaOptions, serve
 from tests.backends.ollama.conftest import PROMPT, options
 from tests.backends.ollama.processes import are_gone, is_alive, runner_pids
+from tests.backends.ollama.test_adapters import LAYERS, WIDTH
+from tests.backends.peft import halves, write_adapter
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
@@ -124,16 +132,64 @@ async def test_a_file_is_imported_once(model_path: Path, tmp_path: Path) -> None
     assert steps.count("importing") == 1
 
 
-async def test_a_disk_that_is_full_is_told_and_leaves_no_model(model_path: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the disk: writing then fails at the same place."""
-    script = f'ulimit -f 20000; exec {options(tmp_path)["executable"]} "$@"'
-    wrapper = tmp_path / "ollama"
-    wrapper.write_text(f"#!/bin/bash\ntrap '' XFSZ\n{script}\n")
-    wrapper.chmod(0o755)
-    backend = build(OllamaBackend, {**options(tmp_path / "store"), "executable": str(wrapper)}, model_path)
+async def test_a_disk_without_room_for_the_model_is_told_and_nothing_is_begun(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = await asyncio.to_thread(os.path.getsize, model_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * size - 1))
+    backend = build(OllamaBackend, options(tmp_path), model_path)
     try:
-        with pytest.raises((ConfigurationError, EngineUnavailable)):
+        with pytest.raises(ConfigurationError, match=f"expected {3 * size >> 20} MiB free for the model") as caught:
             await backend.start(lambda _: None)
     finally:
         await backend.stop()
-    assert not list((tmp_path / "store").glob("manifests/**/bellhousing-*"))
+    assert caught.value.reason == "DISK_FULL"
+    assert not list((tmp_path / "blobs").glob("sha256-*"))
+
+
+async def test_a_port_that_another_program_takes_first_is_given_up_for_another(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        ports = iter([taken, taken, free_port()])
+        monkeypatch.setattr(serve, "free_port", lambda: next(ports))
+        async with running(model_path, tmp_path) as (probe, _):
+            assert (await probe.run(probe.request(max_tokens=1))).deltas
+    assert next(ports, None) is None
+
+
+async def test_ports_that_are_always_taken_end_the_start(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(serve, "free_port", lambda: taken)
+        backend = build(OllamaBackend, options(tmp_path), model_path)
+        with pytest.raises(EngineUnavailable, match="address already in use") as caught:
+            await backend.start(lambda _: None)
+        await backend.stop()
+    assert caught.value.reason == "ENGINE_START_FAILED"
+
+
+async def test_an_adapter_whose_runner_is_killed_comes_back_and_the_base_still_answers(
+    model_path: Path, tmp_path: Path
+) -> None:
+    path = write_adapter(tmp_path / "adapter", halves(LAYERS, WIDTH), seed=3)
+    adapter = AdapterFiles("tuned", str(path), "sha256:" + "1" * 64)
+    async with running(model_path, tmp_path / "store", adapters=1) as (probe, ollama):
+        base = set(runner_pids(ollama))
+        await probe.backend.load_adapter(adapter)
+        (runner,) = set(runner_pids(ollama)) - base
+        wanted = replace(probe.request(max_tokens=900), adapter="tuned")
+        # Hot, or random weights may repeat a token until Ollama ends the stream.
+        wanted = replace(wanted, sampling=replace(wanted.sampling, temperature=5.0))
+        stream = asyncio.ensure_future(probe.run(wanted))
+        await asyncio.sleep(1.0)
+        assert not stream.done()
+        os.kill(runner, signal.SIGKILL)
+        with pytest.raises(EngineUnavailable) as caught:
+            await asyncio.wait_for(stream, 30)
+        assert caught.value.backend == "ollama"
+        assert (await probe.run(probe.request(max_tokens=2))).deltas
+        assert (await probe.run(replace(probe.request(max_tokens=2), adapter="tuned"))).deltas

@@ -1,12 +1,6 @@
 """A vLLM server that someone else started, behind the same contract."""
 
 import asyncio
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,57 +25,18 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_vllm.attached import AttachedVllmBackend
 from tests.backends.peft import halves, write_adapter
 from tests.backends.vllm.conftest import CONTEXT, FRANCE, PROMPT
+from tests.engines.vllm import end, vllm_server
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
-READY_SECONDS = 200
 LAYERS, WIDTH = 30, 576
 
 
 @pytest.fixture(scope="module")
 def vllm_url(model_path: Path) -> Iterator[str]:
     """The address of a running vLLM server, as its users start it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_path), "--port", str(port),
-        "--host", "127.0.0.1", "--served-model-name", "smollm2", "--enforce-eager", "--dtype", "float32",
-        "--max-model-len", str(CONTEXT),
-        "--kv-cache-memory-bytes", str(2**28), "--enable-lora", "--max-loras", "2", "--enable-prompt-tokens-details",
-    ]  # fmt: skip
-    variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    variables |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, env=os.environ | variables, stdout=quiet, stderr=quiet) as server:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_ready(url, server)
-            yield url
-        finally:
-            end(server.pid)
-
-
-def wait_ready(url: str, server: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until:
-        assert server.poll() is None, "the vLLM server ended by itself"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health").status_code == 200:
-                return
-        time.sleep(0.5)
-    raise AssertionError("the vLLM server did not get ready")
-
-
-def end(pid: int) -> None:
-    try:
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    family[0].terminate()
-    for left in psutil.wait_procs(family, 10)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            left.kill()
+    with vllm_server(model_path, CONTEXT) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -67,7 +67,7 @@ def test_nothing_to_read_is_refused(run: Run) -> None:
     assert "found nothing" in ran.err
 
 
-@pytest.mark.parametrize("origin", ["vllm"])
+@pytest.mark.parametrize("origin", ["vllm", "tgi", "ollama"])
 def test_the_example_in_the_documentation_is_what_the_command_prints(run: Run, origin: str) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     example = re.search(

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bellhousing.errors import EngineUnavailable
-from bellhousing.process.command import Command
+from bellhousing.process.command import Command, first_ending
 
 WITH_CHILD = "sleep 600 & echo $! > {child}; wait"
 STUBBORN = "trap '' TERM; echo ready > {child}; while true; do sleep 0.1; done"
@@ -174,3 +174,22 @@ async def test_nothing_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
     owner.wait()
     assert await are_gone(pids), f"alive {time.monotonic() - begin:.1f} s after the server"
     owner.stdout.close()
+
+
+async def test_the_first_of_several_endings_is_told_and_the_others_are_no_longer_waited_for() -> None:
+    cancelled: list[str] = []
+
+    async def never() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("never")
+            raise
+        return ""
+
+    async def at_once(how: str) -> str:
+        return how
+
+    assert await first_ending(never(), at_once("first"), at_once("second")) == "first"
+    await asyncio.sleep(0)
+    assert cancelled == ["never"]

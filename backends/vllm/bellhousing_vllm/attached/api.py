@@ -15,12 +15,11 @@ from bellhousing.errors import (
     Overloaded,
     PermissionDenied,
 )
+from bellhousing.http import QUICK_SECONDS, STREAMING, answers, engine_client
 from bellhousing.requests import GenerationRequest
 from bellhousing_vllm.errors import RETRY_SECONDS, invalid
 
 NAME = "vllm-attached"
-QUICK_SECONDS = 30.0
-"""For answers that need no generation. A stream may be silent for as long as the server queues it."""
 _EMPTY = GenerationRequest("", "")
 
 
@@ -28,12 +27,7 @@ class Api:
     """One server. Close it after use."""
 
     def __init__(self, url: str, key: str) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # Environment variables for proxies are not for an engine next door.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=QUICK_SECONDS, limits=limits, trust_env=False
-        )
+        self._client = engine_client(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -61,10 +55,7 @@ class Api:
 
     async def is_well(self) -> bool:
         """Tell whether the server says that its engine lives."""
-        try:
-            return (await self._client.get("/health", timeout=5.0)).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return await answers(self._client, "/health")
 
     @asynccontextmanager
     async def stream(self, path: str, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
@@ -72,9 +63,8 @@ class Api:
 
         Raises what the server answers, also inside the stream.
         """
-        timeout = httpx.Timeout(QUICK_SECONDS, read=None)
         try:
-            async with self._client.stream("POST", path, json=body, timeout=timeout) as answer:
+            async with self._client.stream("POST", path, json=body, timeout=STREAMING) as answer:
                 if answer.status_code != 200:
                     raise error_of(answer.status_code, await answer.aread(), request)
                 async with aclosing(_events(answer, request)) as events:  # type: ignore[type-var]

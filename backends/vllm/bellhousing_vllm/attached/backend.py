@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from bellhousing.attachment import check_settings, until_unwell
+from bellhousing.attachment import check_settings, chosen_model, until_unwell
 from bellhousing.backend import AdapterFiles, Backend, EngineLoad, ModelInfo, TokenPiece
 from bellhousing.errors import (
     BellhousingError,
-    ConfigurationError,
     ContextOverflow,
     EngineFault,
     InvalidRequest,
@@ -156,13 +155,7 @@ class AttachedVllmBackend(Backend):
     def _chosen(self, models: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the wanted model, or the only one; an adapter has a `parent`. Raises `ConfigurationError`."""
         bases = {str(model["id"]): model for model in models if not model.get("parent")}
-        wanted = self.options.served_model or next(iter(bases), "")
-        if wanted not in bases or (len(bases) > 1 and not self.options.served_model):
-            raise ConfigurationError(
-                f"options.served_model: expected one of {', '.join(sorted(bases)) or 'none'}, found {wanted!r}",
-                reason="INVALID_CONFIG",
-            )
-        return bases[wanted]
+        return bases[chosen_model(self.options.served_model, bases)]
 
     async def _ids(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, tuple):

@@ -16,6 +16,7 @@ from bellhousing.events import (
 )
 from bellhousing.requests import GenerationRequest
 from bellhousing_vllm.attached.api import NAME
+from bellhousing_vllm.endings import finish_reason
 from bellhousing_vllm.sampling import sampling_fields, structured_fields
 
 
@@ -100,13 +101,5 @@ class Completion:
         return choice.get("stop_reason") not in self._request.stopping.token_ids
 
     def _reason(self, choice: dict[str, Any]) -> FinishReason:
-        match choice["finish_reason"]:
-            case "stop":
-                return "eos" if self._is_end(choice) else "unspecified_stop"
-            case "length":
-                wanted = self._request.sampling.max_tokens
-                return "max_tokens" if wanted is not None and wanted <= self._room else "context_length"
-            case "repetition":
-                return "repetition"
-            case other:
-                raise EngineFault(f"vLLM ended a sequence with {other!r}", backend=NAME, engine_code=str(other))
+        is_end, wanted = self._is_end(choice), self._request.sampling.max_tokens
+        return finish_reason(choice["finish_reason"], is_end=is_end, wanted=wanted, room=self._room, backend=NAME)

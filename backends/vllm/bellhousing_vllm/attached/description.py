@@ -1,10 +1,10 @@
 """What the backend says of a server it is attached to: less than of an engine of its own."""
 
-from bellhousing.attachment import OWN_AFFAIR
+from bellhousing.attachment import REASONS, effective_settings
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
-from bellhousing.settings import Batching, EngineSettings
-from bellhousing_vllm.description import DEFAULTS, PLAIN, STRUCTURED
+from bellhousing.settings import EngineSettings
+from bellhousing_vllm.description import honoured
 
 MAX_SEQUENCES = 256
 """Requests sent at once where nothing else is configured; what the server cannot run yet, it queues."""
@@ -23,30 +23,21 @@ def described(
 ) -> ModelInfo:
     """Return the description of a model that the server answers for."""
     most = settings.batching.max_sequences or MAX_SEQUENCES
+    capabilities = _capabilities(has_template=has_template, has_pieces=has_pieces, has_adapters=has_adapters)
     return ModelInfo(
         engine="vLLM",
         engine_version=version,
         context_length=context_length,
         max_running=most,
-        capabilities=_capabilities(has_template=has_template, has_pieces=has_pieces, has_adapters=has_adapters),
-        defaults=DEFAULTS,
-        effective=EngineSettings(batching=Batching(max_sequences=most)),
-        reasons={
-            "batching.max_sequences": "most requests sent to the server at once; how it batches is its own affair",
-            "batching.max_batched_tokens": OWN_AFFAIR,
-            "batching.max_total_tokens": OWN_AFFAIR,
-        },
+        capabilities=capabilities,
+        defaults=capabilities.neutral(),
+        effective=effective_settings(most),
+        reasons=REASONS,
     )
 
 
 def _capabilities(*, has_template: bool, has_pieces: bool, has_adapters: bool) -> Capabilities:
-    names = ["text", "token_ids"]
-    names += ["chat", "chat.template_arguments"] if has_template else []
-    names += [f"sampling.{name}" for name in PLAIN]
-    names += [f"sampling.{name}" for name in ("temperature", "frequency_penalty", "seed", "logit_bias", "ignore_eos")]
-    names += ["sampling.n"]
-    names += [f"structured_output.{kind}" for kind in STRUCTURED]
-    names += ["adapter"] if has_adapters else []
+    names = honoured(has_template=has_template, has_adapters=has_adapters)
     return Capabilities(
         parameters=parameters(*names, logprobs__top=Range(0, MAX_LOGPROBS)),
         token_ids=True,
