@@ -14,12 +14,12 @@ PIP := pip>=25.1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check check-style check-types check-protos check-docs check-shell format protos protos-baseline \
-	docs dist bench engines test-engines clean
+	docs dist bench conformance-prove conformance-results engines test-engines clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .demo/installed ## serve a real model, stream two answers from it, shut down (under 3 minutes, nothing to compile)
 	@.demo/venv/bin/python tools/demo.py
@@ -82,6 +82,13 @@ dist: .venv/installed ## build a wheel and an sdist of every distribution into d
 
 bench: .venv/installed ## measure overhead and memory; prints the tables of docs/benchmarks.md
 	@$(IN)python -m benchmarks
+
+conformance-prove: .venv/installed ## prove the checks on targets that each break one promise (under 10 minutes; SEED=n for other pairs)
+	@$(IN)bellhousing conformance prove $(if $(SEED),--seed $(SEED))
+
+conformance-results: .venv/installed ## judge every backend that is installed; writes docs/conformance/RESULTS.md
+	@$(IN)bellhousing conformance results --config docs/conformance/targets.toml \
+		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER))
 
 engines: .venv/installed .tools/protos/installed $(BUF) .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version

@@ -45,6 +45,14 @@ class TargetSilent(Exception):
         super().__init__(f"{method}: expected a message or a status within {seconds:g} s, found neither")
 
 
+class Unreadable(Exception):
+    """A call brought bytes that are no message of the contract."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        super().__init__(f"{method}: expected a message of the contract, found bytes that cannot be parsed as one")
+
+
 @dataclass(slots=True)
 class Run:
     """One stream of Generate: every message in order, and for each when it came (`perf_counter_ns`)."""
@@ -110,16 +118,20 @@ class Address:
 class Calls:
     """A connection to a target. Nothing is tried again, and no call may be silent for more than `silence` seconds.
 
-    The limit is this side's: no gRPC deadline is sent, which the target would have to act on.
+    The limit is this side's: no gRPC deadline is sent, which the target would have to act on. `window` is how many
+    bytes of a stream may be on their way to a reader that pauses; unless told, gRPC finds it, which may be megabytes.
     """
 
-    def __init__(self, where: Address, silence: float) -> None:
+    def __init__(self, where: Address, silence: float, *, window: int | None = None) -> None:
+        self.where = where
         self.silence = silence
         self.metadata = call_metadata(
             where.address, token=where.token, tenant="", is_encrypted=where.tls is not None, insecure=where.insecure
         )
         # A pool of its own: gRPC would share a connection with other channels to the address.
         options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 500)]
+        if window is not None:
+            options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", window)]
         self.channel = (
             grpc.aio.secure_channel(where.address, where.tls.credentials(), options=options)
             if where.tls
@@ -137,23 +149,32 @@ class Calls:
         await self.channel.close()
 
     async def ask(self, method: Callable[..., Awaitable[Any]], request: Message) -> Any:
-        """Return the answer of a unary method of a stub. Raises `CallFailed` and `TargetSilent`."""
+        """Return the answer of a unary method of a stub. Raises `CallFailed`, `TargetSilent` and `Unreadable`."""
         name = _name(method)
         try:
             async with asyncio.timeout(self.silence):
-                return await method(request, metadata=self.metadata)
+                answer = await method(request, metadata=self.metadata)
         except TimeoutError as error:
             raise TargetSilent(name, self.silence) from error
         except grpc.aio.AioRpcError as error:
             raise CallFailed(name, request, error.code(), failure(error)) from error
+        if answer is None:  # what gRPC makes of bytes that the message's class refuses
+            raise Unreadable(name)
+        return answer
 
-    async def stream(self, request: pb.GenerateRequest, *, until: Callable[[Run], bool] | None = None) -> Run:
+    async def stream(
+        self,
+        request: pb.GenerateRequest,
+        *,
+        until: Callable[[Run], bool] | None = None,
+        deadline: float | None = None,
+    ) -> Run:
         """Generate to the end, or cancel when `until` says so after a message; a failure is in the result.
 
-        Raises `TargetSilent`.
+        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent` and `Unreadable`.
         """
         run = Run(request, time.perf_counter_ns())
-        call = self.stubs.inference.Generate(request, metadata=self.metadata)
+        call = self.stubs.inference.Generate(request, metadata=self.metadata, timeout=deadline)
         try:
             while await self._read(call, run):
                 if until is not None and until(run):
@@ -164,6 +185,21 @@ class Calls:
             call.cancel()
         return run
 
+    async def hold(self, request: pb.GenerateRequest, began: asyncio.Event) -> None:
+        """Open a stream, set `began` at its first message, and read no more until cancelled: a reader that pauses.
+
+        Raises `CallFailed` and `TargetSilent`.
+        """
+        call, run = self.stubs.inference.Generate(request, metadata=self.metadata), Run(request, time.perf_counter_ns())
+        try:
+            await self._read(call, run)
+            began.set()
+            await asyncio.Event().wait()
+        except grpc.aio.AioRpcError as error:
+            raise CallFailed("Generate", request, error.code(), failure(error)) from error
+        finally:
+            call.cancel()
+
     async def _read(self, call: Any, run: Run) -> bool:
         """Take a message; tell whether there was one."""
         try:
@@ -173,6 +209,8 @@ class Calls:
             raise TargetSilent("Generate", self.silence) from error
         if message is grpc.aio.EOF:
             return False
+        if message is None:
+            raise Unreadable("Generate")
         run.stamps_ns.append(time.perf_counter_ns())
         run.messages.append(message)
         return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.preflight import is_answering
@@ -21,7 +21,7 @@ from bellhousing_conformance.report.samples import as_recorded
 from bellhousing_conformance.stats import ALPHAS, SECOND_STAGE_SCALE
 from bellhousing_conformance.support import is_declared, rejection_fault
 from bellhousing_conformance.targets.hooks import HookFailed, Hooks
-from bellhousing_conformance.verdict import Judgement, Row, Status, Tier
+from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
 
 TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
 CUT = "the target was too slow for this check"
@@ -55,6 +55,7 @@ class Examiner:
     record: bool = False
     task_file: Path | None = None
     reference: Reference | None = None
+    adapters: tuple[str, ...] = ()
 
     @property
     def known_reference(self) -> Reference | None:
@@ -66,8 +67,10 @@ class Examiner:
         began = time.monotonic()
         try:
             examined = await self._examine(check)
-        except (CallFailed, TargetSilent, HookFailed, OtherFailed, TimeoutError) as error:
+        except (CallFailed, TargetSilent, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
             examined = Examined(await self._blamed(check, error))
+        except NotRun as error:
+            examined = Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
         except TargetLost:
             raise
         except Exception as error:
@@ -137,6 +140,7 @@ class Examiner:
                 tier=self.tier,
                 random=random.Random(_seed(self.seed, check.id, number)),
                 oracle=self.oracle,
+                adapters=self.adapters,
                 scale=scale,
                 task_file=self.task_file,
                 reference=self.known_reference,

@@ -11,6 +11,13 @@ from bellhousing_conformance.probe import Probe
 BIAS = 100.0
 """Added to the logit of one token it outweighs everything that a model prefers."""
 
+LONGEST = 96
+"""Tokens that are enough for a dictated text."""
+
+EXACT = ("structured_output.choice", "structured_output.regex")
+CONSTRAINTS = (*EXACT, "structured_output.json_schema")
+"""What can force a text, as capabilities; the first that the target declares is used."""
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -23,16 +30,31 @@ class Forced:
     is_right: Callable[[str], bool]
 
 
-def _constrain(request: pb.GenerateRequest, path: str, word: str) -> None:
-    if path == "structured_output.choice":
-        request.structured_output.choice.options.append(word)
-    elif path == "structured_output.regex":
-        request.structured_output.regex = re.escape(word)
-    else:
-        request.structured_output.json_schema = json.dumps({"const": word})
+@dataclass(frozen=True, slots=True)
+class Dictation:
+    """A request. `is_exact` tells that its output is the text itself, if the target keeps its word."""
+
+    request: pb.GenerateRequest
+    is_exact: bool
 
 
-CONSTRAINTS = ("structured_output.choice", "structured_output.regex", "structured_output.json_schema")
+def dictation(probe: Probe, text: str) -> Dictation:
+    """Return a request for a text, by what the target declares that can force one.
+
+    A schema puts quotes around it. Without any constraint the target is asked in words, and writes what it likes.
+    """
+    request = probe.request(f"{text}\n{text}\n{text}\n", max_tokens=LONGEST)
+    if probe.supports("sampling.temperature"):
+        request.sampling.temperature = 0.0
+    path = _constraint(probe)
+    if path:
+        _constrain(request, path, text)
+    return Dictation(request, path in EXACT)
+
+
+def is_same_text(text: str, decoded: str) -> bool:
+    """Tell whether two decodings agree; one may begin with the space that tokenizers strip from a text's beginning."""
+    return text in (decoded, f" {decoded}") or decoded == f" {text}"
 
 
 async def forced(probe: Probe, count: int, tokens: int) -> list[Forced]:
@@ -42,7 +64,7 @@ async def forced(probe: Probe, count: int, tokens: int) -> list[Forced]:
     """
     if probe.supports("sampling.logit_bias", "tokenize", "token_ids"):
         return await _biased(probe, count, tokens)
-    path = next((path for path in CONSTRAINTS if probe.supports(path)), None)
+    path = _constraint(probe)
     if path is None:
         return []
     words = probe.random.sample([a + b + c for a in LETTERS for b in LETTERS for c in LETTERS], count)
@@ -67,3 +89,16 @@ def _constrained(probe: Probe, path: str, word: str) -> Forced:
     request = probe.request(max_tokens=32)
     _constrain(request, path, word)
     return Forced(request, word, lambda text: text.strip().strip('"') == word)
+
+
+def _constraint(probe: Probe) -> str | None:
+    return next((path for path in CONSTRAINTS if probe.supports(path)), None)
+
+
+def _constrain(request: pb.GenerateRequest, path: str, word: str) -> None:
+    if path == "structured_output.choice":
+        request.structured_output.choice.options.append(word)
+    elif path == "structured_output.regex":
+        request.structured_output.regex = re.escape(word)
+    else:
+        request.structured_output.json_schema = json.dumps({"const": word})

@@ -1,6 +1,7 @@
 """Is there something to judge? What stands in the way is told apart before any check blames the target."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import grpc
@@ -8,11 +9,14 @@ import grpc
 from bellhousing.errors import BellhousingError
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent
+from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.targets.target import Target
 
 CONTRACT = "v1"
 CONNECT_SECONDS = 10.0
+LOADING_POLL_SECONDS = 0.2
+COMING = (discovery_pb2.MODEL_STATE_LOADING, discovery_pb2.MODEL_STATE_RESTARTING)
+"""States that end by themselves: what is not there yet is not judged."""
 
 
 class Unjudgeable(Exception):
@@ -24,12 +28,35 @@ class HalfImplemented(Exception):
 
 
 async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
-    """Return the model to judge. Raises `Unjudgeable` or `HalfImplemented`."""
+    """Return the model to judge; one that is being loaded is waited for, at most `Target.loading` seconds.
+
+    Raises `Unjudgeable` or `HalfImplemented`.
+    """
     await _reach(target)
+    model = await _described(calls, target)
+    if model.state not in COMING:
+        return model
+    until = time.monotonic() + target.loading
+    while model.state in COMING and time.monotonic() < until:
+        await asyncio.sleep(LOADING_POLL_SECONDS)
+        model = await _described(calls, target)
+    if model.state != discovery_pb2.MODEL_STATE_SERVING:
+        state = discovery_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
+        detail = f" ({model.state_detail})" if model.state_detail else ""
+        raise Unjudgeable(
+            f"model {model.name!r} of {target.where.address}: expected it to serve within {target.loading:g} s of the "
+            f"run's begin, found it {state}{detail}"
+        )
+    return model
+
+
+async def _described(calls: Calls, target: Target) -> discovery_pb2.Model:
     try:
         answer = await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
     except TargetSilent as error:
         raise Unjudgeable(f"{target.where.address} takes connections and does not answer: {error}") from error
+    except Unreadable as error:
+        raise Unjudgeable(f"{target.where.address} does not answer as a server of the contract: {error}") from error
     except CallFailed as failed:
         raise await _explained(calls, target, failed) from failed
     if answer.contract_version != CONTRACT:
@@ -46,6 +73,8 @@ async def is_answering(calls: Calls) -> bool:
             await calls.ask(calls.stubs.discovery.ListModels, discovery_pb2.ListModelsRequest())
         except TargetSilent:
             return False
+        except Unreadable:
+            return True
         except CallFailed as failed:
             if not failed.is_connection_lost:
                 return True
@@ -104,7 +133,7 @@ async def _without_discovery(calls: Calls, address: str) -> Exception:
     except CallFailed as failed:
         if failed.code is grpc.StatusCode.UNIMPLEMENTED:
             return Unjudgeable(f"{address} is a gRPC server without the services of bellhousing.{CONTRACT}")
-    except TargetSilent as error:
+    except (TargetSilent, Unreadable) as error:
         return Unjudgeable(f"{address} has no Discovery and does not answer: {error}")
     return HalfImplemented("ListModels: expected status OK, found UNIMPLEMENTED, while Inference is served")
 

@@ -31,9 +31,10 @@ class Probe:
     """The context of one attempt of a check.
 
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
-    model where the target is known to draw from it, else None; `reference` may also be of another precision. `scale` is
-    above 1 in the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for
-    Q04. `rows` are the attempt's raw samples: what is judged.
+    model where the target is known to draw from it, else None; `reference` may also be of another precision. `adapters`
+    are sources of adapters of different weights that fit the model and that the target can read. `scale` is above 1 in
+    the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for Q04. `rows`
+    are the attempt's raw samples: what is judged.
     """
 
     calls: Calls
@@ -42,6 +43,7 @@ class Probe:
     tier: Tier
     random: random.Random
     oracle: Oracle | None = None
+    adapters: tuple[str, ...] = ()
     scale: int = 1
     task_file: Path | None = None
     reference: Reference | None = None

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import platform
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +18,12 @@ import bellhousing
 from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from bellhousing_conformance.against import LiveOther, RecordedOther
 from bellhousing_conformance.calls import Calls
-from bellhousing_conformance.check import Check
+from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
 from bellhousing_conformance.oracles import Reference, oracle_of
 from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
-from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
+from bellhousing_conformance.report.outcome import exit_code, is_conformant, left_out, profiles_of
 from bellhousing_conformance.report.samples import write_samples
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status, Tier
@@ -59,6 +60,11 @@ class Plan:
     task_file: Path | None = None
     reference: Reference | None = None
     reproduce: str = "bellhousing conformance run"
+
+
+def command(flags: Sequence[str], tier: Tier, seed: int) -> str:
+    """Return the command that runs a plan again; `flags` name the target."""
+    return shlex.join(["bellhousing", "conformance", "run", *flags, "--tier", tier, "--seed", str(seed)])
 
 
 @dataclass(slots=True)
@@ -111,6 +117,7 @@ async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model,
     oracle = oracle_of(model)
     examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle, plan.issues)
     examiner = replace(examiner, record=plan.record, task_file=plan.task_file, reference=plan.reference)
+    examiner = replace(examiner, adapters=target.adapters)
     if isinstance(plan.against, Target):
         async with Calls(plan.against.where, plan.against.silence) as others:
             try:
@@ -170,7 +177,7 @@ def _not_run(check: Check, failure: str) -> Result:
 def _report(
     target: Target, plan: Plan, log: _Log, results: list[Result], began: datetime, seconds: float
 ) -> ConformanceReport:
-    profiles = profiles_of(results)
+    profiles, missing = profiles_of(results), left_out(catalogue(), plan.checks)
     return ConformanceReport(
         suite=_suite(),
         subject=log.subject or Subject(address=target.where.address, model=target.model),
@@ -181,7 +188,8 @@ def _report(
         seconds=round(seconds, 3),
         profiles=profiles,
         checks=tuple(results),
-        conformant=is_conformant(profiles),
+        left_out=missing,
+        conformant=is_conformant(profiles, missing),
         exit_code=exit_code(results, failure=log.failure),
         failure=log.failure,
         against=log.against,

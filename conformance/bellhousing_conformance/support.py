@@ -47,6 +47,8 @@ STRUCTURED = {"json_schema": '{"type": "object"}', "json_object": True, "regex":
 def is_declared(model: discovery_pb2.Model, path: str) -> bool:
     """Tell whether a model declares a capability. Raises `KeyError` for one that the contract has not."""
     told = model.capabilities
+    if path == "tensor_parallel":
+        return model.parallelism.tensor_effective > 1
     if path in MODES:
         return MODES[path](told)
     if path not in FIELDS:
@@ -114,6 +116,8 @@ async def rejection_fault(calls: Calls, model: discovery_pb2.Model, path: str) -
 
     Modes that no request can ask for (such as determinism) are rejected by being declared absent.
     """
+    if path == "tensor_parallel":
+        return None  # no request can ask for it
     if path in MODES:
         return await _operation_fault(calls, model, path)
     base = pb.GenerateRequest(model=model.name, text="Hello")

@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict
 Row = Mapping[str, Any]
 """One raw sample, as JSON has it; `kind` says what it is (see `judges`)."""
 
+
+class NotRun(Exception):
+    """A check cannot be run, and the target is not to blame: raised inside a check, it makes the check NOT_RUN."""
+
+
 Tier = Literal["smoke", "standard", "full"]
 TIERS: tuple[Tier, ...] = ("smoke", "standard", "full")
 

@@ -21,10 +21,12 @@ POLL_SECONDS = 0.1
 class ServerProcess:
     """A server of `models` (as the configuration has them) on a loopback port, which it keeps over restarts.
 
-    Use it as `async with`: leaving ends the server and its engines.
+    Use it as `async with`: leaving ends the server and its engines. `python` is the interpreter that runs it, this one
+    unless told: an engine may have an environment of its own.
     """
 
-    def __init__(self, models: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, models: Sequence[Mapping[str, Any]], *, python: Path | None = None) -> None:
+        self._python = str(python or sys.executable)
         self.address = f"127.0.0.1:{_free_port()}"
         self._models = json.dumps([dict(model) for model in models])
         self._directory = tempfile.TemporaryDirectory(prefix="bellhousing-server-")
@@ -53,7 +55,7 @@ class ServerProcess:
         variables = {k: v for k, v in os.environ.items() if not k.startswith("BELLHOUSING_")}
         variables["BELLHOUSING_MODELS"] = self._models
         port = self.address.rpartition(":")[2]
-        command = [sys.executable, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]
+        command = [self._python, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]
         with self._words.open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *command, "--json-logs", env=variables, stdout=output, stderr=output, start_new_session=True

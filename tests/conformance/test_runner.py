@@ -20,7 +20,7 @@ from bellhousing_conformance.saboteurs.proxy import proxied
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
-from tests.conformance.targets import grpc_server, tcp_server
+from tests.conformance.targets import grpc_server, newer, tcp_server
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
@@ -52,7 +52,7 @@ async def test_another_grpc_server_is_told_apart(tmp_path: Path) -> None:
 
 
 async def test_a_newer_contract_is_the_suites_limit(tmp_path: Path) -> None:
-    async with grpc_server(is_newer=True) as address:
+    async with grpc_server(newer) as address:
         report = await judged(address, tmp_path)
     assert report.exit_code == INFRASTRUCTURE
     assert "judges contract v1" in report.failure

@@ -71,7 +71,13 @@ class SimulatorBackend(Backend):
     async def load(self) -> EngineLoad:
         """Nothing ever waits; the KV cache holds the tokens of the requests that run."""
         size = self.options.context_length * max_running(self.spec, self.options)
-        return EngineLoad(waiting=0, kv_cache_usage=min(1.0, self.counters.active_tokens / size))
+        cache = self._running.cache if self._running else None
+        return EngineLoad(
+            waiting=0,
+            kv_cache_usage=min(1.0, self.counters.active_tokens / size),
+            prefix_cache_queries=cache.queries if cache else None,
+            prefix_cache_hits=cache.hits if cache else None,
+        )
 
     async def tokenize(self, prompt: str | Chat, *, add_special: bool) -> Sequence[TokenPiece]:  # noqa: ARG002 - has none
         """See `Backend.tokenize`."""

@@ -1,9 +1,11 @@
 """What the simulator tells of itself, and the settings that it refuses."""
 
+from dataclasses import replace
+
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range, parameters
 from bellhousing.errors import ConfigurationError
-from bellhousing.settings import Batching, EngineSettings, ModelSpec
+from bellhousing.settings import Batching, EngineSettings, ModelSpec, Parallelism
 from bellhousing_simulator.chain import VERSION, Chain
 from bellhousing_simulator.options import SimulatorOptions
 from bellhousing_simulator.vocabulary import EOS, TOKENIZER_DIGEST, VOCABULARY_SIZE
@@ -46,19 +48,21 @@ CAPABILITIES = Capabilities(
 def model_info(spec: ModelSpec, options: SimulatorOptions) -> ModelInfo:
     """Return what a simulator with these settings serves."""
     batching = Batching(max_sequences=max_running(spec, options))
+    ranks = spec.settings.parallelism.tensor
     return ModelInfo(
         engine="simulator",
         engine_version=VERSION,
         context_length=options.context_length,
         max_running=max_running(spec, options),
-        capabilities=CAPABILITIES,
+        capabilities=replace(CAPABILITIES, prefix_cache=options.prefix_cache),
         defaults=CAPABILITIES.neutral(),
         vocabulary_size=VOCABULARY_SIZE,
         model_digest=Chain(options.weights_seed, options.end_probability).digest,
         tokenizer_digest=TOKENIZER_DIGEST,
         precision="float64",
         eos_token_ids=(EOS,),
-        effective=EngineSettings(batching=batching),
+        devices=tuple([f"simulated:{rank}" for rank in range(ranks)]),
+        effective=EngineSettings(batching=batching, parallelism=Parallelism(tensor=ranks)),
     )
 
 
@@ -74,7 +78,6 @@ def refuse(spec: ModelSpec, options: SimulatorOptions, *, backend: str, is_inlin
         "model": (str(spec.path) if spec.path else None, None),
         "batching.max_batched_tokens": (batching.max_batched_tokens, None),
         "batching.max_total_tokens": (batching.max_total_tokens, None),
-        "parallelism.tensor": (parallelism.tensor, 1),
         "parallelism.pipeline": (parallelism.pipeline, 1),
         "parallelism.data": (parallelism.data, 1),
     }

@@ -10,6 +10,7 @@ from bellhousing_simulator.chain import Chain
 from bellhousing_simulator.faults import inject
 from bellhousing_simulator.options import Fault, SimulatorOptions
 from bellhousing_simulator.pacing import Life, Pace
+from bellhousing_simulator.prefix_cache import PrefixCache
 from bellhousing_simulator.sampler import Sampler, Sequence
 from bellhousing_simulator.vocabulary import checked, detokenise, render, tokenise
 
@@ -34,6 +35,7 @@ class Engine:
     def __init__(self, options: SimulatorOptions, counters: Counters, backend: str) -> None:
         self.life = Life()
         self.is_asleep = False
+        self.cache = PrefixCache() if options.prefix_cache else None
         self._options = options
         self._counters = counters
         self._backend = backend
@@ -65,8 +67,9 @@ class Engine:
         prompt_tokens = len(run.prompt)
         pace = Pace(self._options, self.life, request.sampling.seed)
         try:
-            yield Started(prompt_tokens, cached_tokens=0)
-            prefill_seconds = await pace.prefill(prompt_tokens)
+            cached = self.cache.take(request.adapter, run.prompt) if self.cache else 0
+            yield Started(prompt_tokens, cached_tokens=cached)
+            prefill_seconds = await pace.prefill(prompt_tokens - cached)
             while run.running:
                 for delta in run.step():
                     yield delta
@@ -75,7 +78,7 @@ class Engine:
                     await pace.pause()
             for delta in run.rest():
                 yield delta
-            yield Finished(run.ends(), prompt_tokens, 0, prefill_seconds)
+            yield Finished(run.ends(), prompt_tokens, cached, prefill_seconds)
         finally:
             run.close()
 

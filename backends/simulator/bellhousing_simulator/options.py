@@ -48,4 +48,7 @@ class SimulatorOptions(Strict):
     jitter: float = Field(
         0.0, ge=0, le=3, description="Sigma of a lognormal factor of mean 1 on each latency; drawn from the seed."
     )
+    prefix_cache: bool = Field(
+        False, description="Whether prompts that begin as an earlier one did find that part in a cache."
+    )
     faults: tuple[Fault, ...] = Field((), description="What goes wrong, and in which requests.")

@@ -7,10 +7,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from bellhousing_conformance.check import Check
+from bellhousing_conformance.cli.colours import COLOURS
 from bellhousing_conformance.report.model import Result
+from bellhousing_conformance.report.reading import TONES
 from bellhousing_conformance.verdict import Status
-
-COLOURS = {Status.PASS: "green", Status.FAIL: "bold red", Status.XPASS: "bold red", Status.ERROR: "bold magenta"}
 
 
 class RunDisplay:
@@ -36,7 +36,7 @@ class RunDisplay:
     def checked(self, result: Result) -> None:
         """See `runner.Display`."""
         self._bar.advance(self._task)
-        status = (f"{result.status:<14}", COLOURS.get(result.status, "yellow"))
+        status = (f"{result.status:<14}", COLOURS[TONES[result.status]])
         line = Text.assemble(status, f"{result.id:<5}{result.title} ({result.seconds:.1f} s)")
         self._console.print(line, highlight=False, soft_wrap=True)
         for problem in result.problems[:3] if result.status is not Status.PASS else ():

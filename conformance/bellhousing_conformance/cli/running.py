@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 from typer import Option
 
 from bellhousing.cli.output import Json, fail, print_json, print_table, stderr, stdout
@@ -19,19 +19,20 @@ from bellhousing.errors import ConfigurationError, DeadlineExceeded
 from bellhousing_conformance.against import RecordedOther
 from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
+from bellhousing_conformance.cli.colours import COLOURS
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
-from bellhousing_conformance.cli.selection import find, selected
+from bellhousing_conformance.cli.selection import find, selected, tier_of
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.oracles.reference import open_reference
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
+from bellhousing_conformance.report.reading import cell, counted, standing, word
 from bellhousing_conformance.report.writers import read_report, write_report
-from bellhousing_conformance.runner import Plan, run
+from bellhousing_conformance.runner import Plan, command, run
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load_target
 from bellhousing_conformance.task import read_items
-from bellhousing_conformance.verdict import Tier
 
 DEFAULT_FOLDER = Path("conformance-report")
 
@@ -45,6 +46,7 @@ class Whom:
     start: Annotated[str, Option(help="Start a server of this backend and judge it.", metavar="BACKEND")] = ""
     model: Annotated[str, Option("--model", "-m", help="Model to judge; with --start what to load.")] = ""
     option: Annotated[list[str] | None, Option("--option", "-o", help="Option of the backend.", metavar="K=V")] = None
+    python: Annotated[Path | None, Option(help="With --start: interpreter with the backend.", metavar="FILE")] = None
     token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
@@ -53,7 +55,11 @@ class Whom:
 
     def flags(self) -> list[str]:
         """Return the flags that name the same target again, without the token."""
-        named = {"--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model}
+        silence = self.silence if self.silence != SILENCE_SECONDS else None
+        named = {
+            "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
+            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
+        }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={value}" for value in self.option or ())]
 
@@ -65,7 +71,7 @@ class Whom:
             raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
         if self.start:
             model = {"backend": self.start, "model": self.model, "options": dict(map(_pair, self.option or ()))}
-            async with started([model]) as target:
+            async with started([model], python=self.python) as target:
                 yield target
         elif self.config:
             yield load_target(self.config)
@@ -92,9 +98,7 @@ class What:
 
     def plan(self, whom: Whom) -> Plan:
         """Return the plan. Raises `ConfigurationError`."""
-        if self.tier not in ("smoke", "standard", "full"):
-            raise ConfigurationError(f"--tier {self.tier!r}: expected smoke, standard or full")
-        tier: Tier = self.tier  # type: ignore[assignment]
+        tier = tier_of(self.tier)
         other = _other(self.against)
         drawn = other.report.seed if isinstance(other, RecordedOther) else secrets.randbelow(2**31)
         seed = drawn if self.seed is None else self.seed
@@ -102,7 +106,6 @@ class What:
             other.require(seed, tier)
         if self.task_file:
             read_items(self.task_file)  # a mistake in it should show before the run
-        again = ["bellhousing", "conformance", "run", *whom.flags(), "--tier", tier, "--seed", str(seed)]
         return Plan(
             checks=selected(tier, self.profile, self.check or ()),
             tier=tier,
@@ -114,7 +117,7 @@ class What:
             record=self.record,
             task_file=self.task_file,
             reference=open_reference(self.reference) if self.reference else None,
-            reproduce=shlex.join(again),
+            reproduce=command(whom.flags(), tier, seed),
         )
 
 
@@ -173,10 +176,14 @@ def _tell(report: ConformanceReport, output: Path) -> None:
     if report.failure:
         stderr.print(f"error: {report.failure}", highlight=False, markup=False, soft_wrap=True)
     for profile in report.profiles:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(profile.counts.items()))
-        stdout.print(f"{profile.verdict:<8} {profile.name:<16} {counts}", highlight=False)
-    word = "conformant" if report.conformant else "not shown to be conformant"
-    stdout.print(f"{word}; report: {output / 'report.json'}", highlight=False, soft_wrap=True)
+        found = cell(report, profile.name)
+        line = Text.assemble((f"{word(found.verdict):<14}", COLOURS[found.tone]), f"{profile.name:<16} ")
+        stdout.print(line.append(counted(profile.counts)), highlight=False)
+    held = standing(report)
+    stdout.print(Text(held.word, COLOURS[held.tone]))
+    for reason in held.reasons:
+        stdout.print(Text(f"  {reason}"), highlight=False, soft_wrap=True)
+    stdout.print(f"report: {output / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _described(check: Check) -> dict[str, Any]:

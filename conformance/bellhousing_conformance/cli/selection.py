@@ -5,12 +5,20 @@ from collections.abc import Sequence
 
 from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.check import PROFILES, Check, catalogue
-from bellhousing_conformance.verdict import Tier
+from bellhousing_conformance.verdict import TIERS, Tier
 
 
 def find(check_id: str) -> Check:
     """Return a check. Raises `ConfigurationError` telling the near ids."""
     return selected("full", "", [check_id])[0]
+
+
+def tier_of(name: str) -> Tier:
+    """Return the tier of a name. Raises `ConfigurationError`."""
+    for tier in TIERS:
+        if tier == name:
+            return tier
+    raise ConfigurationError(f"--tier {name!r}: expected {', '.join(TIERS)}")
 
 
 def selected(tier: Tier, profiles: str, ids: Sequence[str]) -> list[Check]:

@@ -82,4 +82,6 @@ def _is_kill(row: Mapping[str, Cell], check: str) -> bool:
 
 
 def _told(cell: Cell | None) -> str:
-    return f"{cell.status}: {cell.problem}" if cell else "no result"
+    if cell is None:
+        return "no result"
+    return f"{cell.status}: {cell.problem}" if cell.problem else str(cell.status)

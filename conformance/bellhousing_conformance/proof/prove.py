@@ -1,24 +1,36 @@
 """Prove the checks: one simulator, a proxy for each saboteur, as many at once as there are processors."""
 
 import asyncio
+import hashlib
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
-from bellhousing.launch import ServerProcess
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
-from bellhousing_conformance.targets.started import hooks_of
+from bellhousing_conformance.targets.hooks import Hooks
+from bellhousing_conformance.targets.started import launched
 
 ORACLE = {
     "backend": "simulator",
     "name": "oracle",
     # Loading takes long enough for a lie about it to be seen; tokens take long enough for a stream to be cancelled.
-    "options": {"load_seconds": 1.0, "inter_token_seconds": 0.002},
+    # Prefill takes long enough for a long prompt to be cancelled in it.
+    "options": {
+        "load_seconds": 1.0,
+        "inter_token_seconds": 0.002,
+        "prefill_seconds_per_token": 0.0002,
+        "prefix_cache": True,
+    },
+    "parallelism": {"tensor": 2},
+    # Few enough places for a burst to fill them. An engine that a check ends is back at once, however often.
+    "batching": {"max_sequences": 8},
+    "restart": {"first_seconds": 0.1, "most_seconds": 0.1, "limit": 1000},
 }
 LOAD_SECONDS = 60.0
 
@@ -26,37 +38,37 @@ Told = Callable[[str, Mapping[str, Cell]], None]
 
 
 async def prove(
-    checks: Sequence[Check], kinds: Mapping[str, type[Saboteur]], seed: int, *, declared_only: bool, told: Told
+    checks: Sequence[Check], kinds: Mapping[str, type[Saboteur]], seed: int, *, every: int, told: Told
 ) -> KillMatrix:
     """Return the kill matrix of some checks and saboteurs; `told` hears of each row that is done.
 
-    With `declared_only`, a saboteur meets only the checks that it declares; the clean column has all of them.
+    A saboteur meets the checks that it declares, and of the others each `every`th (see `wanted`); the clean column has
+    all of them.
     Raises what starting the simulator raises.
     """
     began = time.monotonic()
-    plan = {CLEAN: list(checks), **{name: _wanted(kind, checks, declared_only) for name, kind in kinds.items()}}
-    async with ServerProcess([ORACLE]) as server:
-        await server.wait_serving(LOAD_SECONDS)
-        upstream, loop = server.address, asyncio.get_running_loop()
-        workers, spawn = (
-            max(1, os.cpu_count() or 1),
-            multiprocessing.get_context("spawn"),
-        )  # gRPC does not survive a fork
+    plan = {CLEAN: list(checks), **{name: wanted(name, kinds[name], checks, seed, every) for name in kinds}}
+    async with launched([ORACLE], load_seconds=LOAD_SECONDS) as (server, target):
+        upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
+        workers = os.cpu_count() or 1
+        spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
         rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
 
-            async def row(name: str, wanted: list[Check]) -> None:
-                ids = [check.id for check in wanted if not check.alone]
+            async def row(name: str, met: list[Check]) -> None:
+                ids = [check.id for check in met if not check.alone]
                 if ids:
                     rows[name] |= await loop.run_in_executor(pool, cells_in_a_process, upstream, name, ids, seed)
                 told(name, rows[name])
 
-            await asyncio.gather(*(row(name, wanted) for name, wanted in plan.items()))
-        for name, wanted in plan.items():
-            alone = [check.id for check in wanted if check.alone]
+            await asyncio.gather(*(row(name, met) for name, met in plan.items()))
+        for name, met in plan.items():
+            alone = [check.id for check in met if check.alone]
+            for each in alone:
+                rows[name] |= await cells(target, name, [each], seed)
+                await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
+                await server.wait_serving(LOAD_SECONDS)
             if alone:
-                rows[name] |= await cells(upstream, name, alone, seed, hooks_of(server))
-                await server.wait_serving(LOAD_SECONDS)  # a check may have restarted it, and failed meanwhile
                 told(name, rows[name])
     return KillMatrix(
         checks=tuple([check.id for check in checks]),
@@ -68,5 +80,18 @@ async def prove(
     )
 
 
-def _wanted(kind: type[Saboteur], checks: Sequence[Check], declared_only: bool) -> list[Check]:  # noqa: FBT001 - private
-    return [check for check in checks if not declared_only or check.id in kind.seen_by]
+def wanted(name: str, kind: type[Saboteur], checks: Sequence[Check], seed: int, every: int) -> list[Check]:
+    """Return the checks that a saboteur meets: those that it declares, and a share of the others.
+
+    The share is one in `every`, another one with each seed, so that as many successive seeds have every pair; with 0
+    there is none. A check that needs a hook restarts or breaks the oracle, which takes long: it meets those alone that
+    declare it.
+    """
+    return [check for check in checks if check.id in kind.seen_by or _is_in_turn(name, check, seed, every)]
+
+
+def _is_in_turn(name: str, check: Check, seed: int, every: int) -> bool:
+    if not every or check.hooks:
+        return False
+    number = int.from_bytes(hashlib.sha256(f"{name}/{check.id}".encode()).digest()[:4])
+    return (number + seed) % every == 0

@@ -83,7 +83,10 @@ class Result(Frozen):
 
 
 class Profile(Frozen):
-    """A profile: PASS when every MUST in it passed or is not supported, PARTIAL when some could not be decided."""
+    """A profile: PASS when every MUST in it passed or is not supported.
+
+    PARTIAL when some could not be decided, or fail as an open issue says.
+    """
 
     name: str
     verdict: Literal["PASS", "FAIL", "PARTIAL", "ERROR"]
@@ -91,8 +94,11 @@ class Profile(Frozen):
 
 
 class ConformanceReport(Frozen):
-    """A run. `failure` is what kept the suite from judging; empty when nothing did. `against` is the other target of
-    paired checks."""
+    """A run.
+
+    `failure` is what kept the suite from judging; empty when nothing did. `left_out` are checks that conformance asks
+    for and that this run did not have. `against` is the other target of paired checks.
+    """
 
     schema_version: Literal["bellhousing.conformance/1"] = SCHEMA
     suite: Suite
@@ -104,6 +110,7 @@ class ConformanceReport(Frozen):
     seconds: float
     profiles: tuple[Profile, ...]
     checks: tuple[Result, ...]
+    left_out: tuple[str, ...]
     conformant: bool
     exit_code: int
     failure: str = ""

@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from bellhousing_conformance.check import CONFORMANT, PROFILES
+from bellhousing_conformance.check import CONFORMANT, PROFILES, Check
 from bellhousing_conformance.report.model import Profile, Result
-from bellhousing_conformance.verdict import Status
+from bellhousing_conformance.verdict import Status, Tier
 
 PASSED, FAILED, USAGE, INFRASTRUCTURE, PARTIAL = range(5)
 """The exit codes."""
 
 UNDECIDED = frozenset({Status.SKIPPED, Status.NOT_RUN, Status.INCONCLUSIVE})
 BROKEN = frozenset({Status.FAIL, Status.XPASS})
+CONFORMANT_TIER: Tier = "standard"
+"""The tier whose checks conformance asks for: a smoke run cannot show it."""
 
 
 def profiles_of(results: Sequence[Result]) -> tuple[Profile, ...]:
@@ -22,10 +24,17 @@ def profiles_of(results: Sequence[Result]) -> tuple[Profile, ...]:
     )
 
 
-def is_conformant(profiles: Iterable[Profile]) -> bool:
-    """Tell whether every profile that conformance asks for was run and passed."""
+def left_out(known: Iterable[Check], chosen: Iterable[Check]) -> tuple[str, ...]:
+    """Return the checks that conformance asks for and that are not among the chosen."""
+    ids = {check.id for check in chosen}
+    asked = [c for c in known if c.profile in CONFORMANT and c.requirement == "MUST" and c.is_in(CONFORMANT_TIER)]
+    return tuple([check.id for check in asked if check.id not in ids])
+
+
+def is_conformant(profiles: Iterable[Profile], missing: Sequence[str]) -> bool:
+    """Tell whether every profile that conformance asks for was run and passed, and no check of it was left out."""
     verdicts = {profile.name: profile.verdict for profile in profiles}
-    return all(verdicts.get(name) == "PASS" for name in CONFORMANT)
+    return not missing and all(verdicts.get(name) == "PASS" for name in CONFORMANT)
 
 
 def exit_code(results: Sequence[Result], *, failure: str) -> int:
@@ -55,6 +64,6 @@ def _profile(name: str, results: Sequence[Result]) -> Profile:
         verdict = "FAIL"
     elif Status.ERROR in musts:
         verdict = "ERROR"
-    elif musts & UNDECIDED:
+    elif musts & (UNDECIDED | {Status.XFAIL}):  # a known failure is excused, not passed
         verdict = "PARTIAL"
     return Profile(name=name, verdict=verdict, counts=dict(Counter(result.status for result in results)))

@@ -47,7 +47,7 @@ def _faults(attempt: Attempt, folder: Path, check: Check) -> list[str]:
 def _outcome_faults(report: ConformanceReport) -> list[str]:
     expected = {
         "profiles": profiles_of(report.checks),
-        "conformant": is_conformant(profiles_of(report.checks)),
+        "conformant": is_conformant(profiles_of(report.checks), report.left_out),
         "exit_code": exit_code(report.checks, failure=report.failure),
     }
     return [

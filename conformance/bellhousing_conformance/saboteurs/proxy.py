@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -66,8 +66,9 @@ class _Proxy(grpc.GenericRpcHandler):
         metadata = [(k, v) for k, v in context.invocation_metadata() if not k.startswith(DROPPED_KEYS)]
         call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata)  # type: ignore[arg-type] # bytes: no serialiser is given
         is_over = False
+        raws = call if saboteur.forwards_cancel else self._read_apart(call)
         try:
-            async for answer in self._answers(saboteur, method, call):
+            async for answer in self._answers(saboteur, method, raws):
                 yield answer
             is_over = True
             context.set_trailing_metadata(tuple(await call.trailing_metadata()))
@@ -75,25 +76,44 @@ class _Proxy(grpc.GenericRpcHandler):
             is_over = True
             answer = saboteur.failed(method.rpartition("/")[2])
             if answer is None:
-                await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
+                code = await saboteur.refused(error.code())
+                await context.abort(code, error.details() or "", tuple(error.trailing_metadata() or ()))
             yield answer.SerializeToString()
         finally:
             if is_over or saboteur.forwards_cancel:
                 call.cancel()
-            else:
-                self._adopt(call)
 
-    def _answers(self, saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+    def _answers(self, saboteur: Saboteur, method: str, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if method == GENERATE:
-            return _generated(saboteur, call)
-        return _answered(saboteur, method, call)
+            return _generated(saboteur, raws)
+        return _answered(saboteur, method, raws)
 
-    def _adopt(self, call: Any) -> None:
-        """Read a call to its end although nobody waits for it."""
+    async def _read_apart(self, call: Any) -> AsyncIterator[bytes]:
+        """Yield the messages of a call; when nobody wants them any more, read it to its end all the same.
 
+        gRPC cancels a call when the task that reads it is cancelled, which is how a client's leaving arrives here: so
+        each message is read in a task of its own.
+        """
+        is_over = False
+        reading = asyncio.ensure_future(call.read())
+        try:
+            while (raw := await asyncio.shield(reading)) is not grpc.aio.EOF:
+                yield raw
+                reading = asyncio.ensure_future(call.read())
+            is_over = True
+        except grpc.aio.AioRpcError:
+            is_over = True
+            raise
+        finally:
+            if not is_over:
+                self._adopt(call, reading)
+
+    def _adopt(self, call: Any, reading: "asyncio.Future[Any]") -> None:
         async def read() -> None:
-            async for _ in call:
-                pass
+            with suppress(grpc.aio.AioRpcError):
+                raw = await reading
+                while raw is not grpc.aio.EOF:
+                    raw = await call.read()
 
         task = asyncio.ensure_future(read())
         self._orphans.add(task)
@@ -108,18 +128,18 @@ def _asked(saboteur: Saboteur, method: str, raw: bytes) -> bytes:
     return request.SerializeToString()
 
 
-async def _generated(saboteur: Saboteur, call: Any) -> AsyncIterator[bytes]:
+async def _generated(saboteur: Saboteur, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async def messages() -> AsyncIterator[pb.GenerateResponse]:
-        async for raw in call:
+        async for raw in raws:
             yield pb.GenerateResponse.FromString(raw)
 
     async for message in saboteur.stream(messages()):
         yield message.SerializeToString()
 
 
-async def _answered(saboteur: Saboteur, method: str, call: Any) -> AsyncIterator[bytes]:
+async def _answered(saboteur: Saboteur, method: str, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     build = _response_class(method)
-    async for raw in call:
+    async for raw in raws:
         answer = build() if build else None
         if answer is None:
             yield raw

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from importlib import import_module
 from typing import Any, ClassVar
 
+import grpc
+
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs import defects
 
@@ -38,6 +40,10 @@ class Saboteur:
 
     def answered(self, method: str, answer: Any) -> None:
         """Change the answer of another unary method, such as `GetModel`, in place."""
+
+    async def refused(self, code: grpc.StatusCode) -> grpc.StatusCode:
+        """Return what becomes of the status of a failed call."""
+        return code
 
     def failed(self, method: str) -> Any:  # noqa: ARG002 - for those that override it
         """Return an answer in place of the failure of a unary method; None lets it fail."""

@@ -7,7 +7,12 @@ from typing import Literal
 
 HookName = Literal["start", "stop", "kill", "fault", "rss", "stats"]
 Hook = Callable[[], Awaitable[str]]
-"""Does what its name says; what it returns matters for `rss` (bytes, of all processes) and `stats` (JSON) alone."""
+"""Does what its name says.
+
+`fault` ends a process of the engine, one rank where there are several, and leaves the server. What a hook returns
+matters for `rss` (bytes, of all processes) and `stats` alone: a JSON object that may tell `processes` (of the server
+and everything that it started, 0 once it has ended) and their open `files`.
+"""
 
 HOOK_SECONDS = 120.0
 

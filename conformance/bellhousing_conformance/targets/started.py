@@ -1,34 +1,63 @@
 """A target that the suite starts by itself: every hook comes with it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from bellhousing.launch import ServerProcess
 from bellhousing_conformance.calls import Address
-from bellhousing_conformance.targets.hooks import HookFailed, Hooks
+from bellhousing_conformance.targets.adapters import write_adapters
+from bellhousing_conformance.targets.faults import fault_hook, mortal
+from bellhousing_conformance.targets.hooks import Hook, HookFailed, HookName, Hooks
 from bellhousing_conformance.targets.target import Target
 
 LOAD_SECONDS = 600.0
+MOST_QUEUED = 128
+"""A queue that a test can fill, and that holds the checks' own requests."""
 
 
 @asynccontextmanager
-async def started(models: Sequence[Mapping[str, Any]], *, load_seconds: float = LOAD_SECONDS) -> AsyncIterator[Target]:
+async def started(
+    models: Sequence[Mapping[str, Any]], *, python: Path | None = None, load_seconds: float = LOAD_SECONDS
+) -> AsyncIterator[Target]:
     """Serve models for the body, as `bellhousing serve` would, and end everything. The first model is judged.
 
-    Raises what `ServerProcess.wait_serving` raises.
+    `python` is the interpreter of the environment that has the backend, this one unless told. Raises what
+    `ServerProcess.wait_serving` raises.
     """
-    async with ServerProcess(models) as server:
-        await server.wait_serving(load_seconds)
-        yield replace(Target(Address(server.address)), model=str(models[0].get("name", "")), hooks=hooks_of(server))
+    async with launched(models, python=python, load_seconds=load_seconds) as (_, target):
+        yield target
 
 
-def hooks_of(server: ServerProcess) -> Hooks:
+@asynccontextmanager
+async def launched(
+    models: Sequence[Mapping[str, Any]], *, python: Path | None = None, load_seconds: float = LOAD_SECONDS
+) -> AsyncIterator[tuple[ServerProcess, Target]]:
+    """Do the same and yield the server too.
+
+    The first model has a queue of `MOST_QUEUED` unless told, and may read adapters that are made for it.
+    """
+    with tempfile.TemporaryDirectory(prefix="bellhousing-adapters-") as folder:
+        adapters = write_adapters(Path(folder), _directory(models[0]))
+        first = mortal({"adapter_roots": [folder], "admission": {"max_queued": MOST_QUEUED}, **models[0]})
+        async with ServerProcess([first, *models[1:]], python=python) as server:
+            await server.wait_serving(load_seconds)
+            name, hooks = str(first.get("name", "")), hooks_of(server, first)
+            yield server, Target(Address(server.address), name, hooks, adapters=adapters)
+
+
+def hooks_of(server: ServerProcess, model: Mapping[str, Any]) -> Hooks:
     """Return the hooks of a server. `start` returns before it serves, `stop` when it has ended."""
+    sessions: set[int] = {server.pid} if server.pid else set()
 
     async def start() -> str:
         await server.start()
+        if server.pid:
+            sessions.add(server.pid)
         return ""
 
     async def stop() -> str:
@@ -42,7 +71,18 @@ def hooks_of(server: ServerProcess) -> Hooks:
     async def rss() -> str:
         return str(_resident_bytes(server.pid))
 
-    return Hooks({"start": start, "stop": stop, "kill": kill, "rss": rss})
+    async def stats() -> str:
+        return json.dumps(_stats(sessions))
+
+    known: dict[HookName, Hook] = {"start": start, "stop": stop, "kill": kill, "rss": rss, "stats": stats}
+    fault = fault_hook(server, model)
+    return Hooks({**known, "fault": fault} if fault else known)
+
+
+def _directory(model: Mapping[str, Any]) -> Path | None:
+    """Return where the weights of a model lie, None when it has none."""
+    source = str(model.get("model", ""))
+    return Path(source.removeprefix("file://")) if source else None
 
 
 def _resident_bytes(pid: int | None) -> int:
@@ -54,8 +94,28 @@ def _resident_bytes(pid: int | None) -> int:
     root = psutil.Process(pid)
     total = 0
     for process in (root, *root.children(recursive=True)):
-        try:
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
             total += process.memory_info().rss
-        except psutil.NoSuchProcess:  # it ended meanwhile
-            continue
     return total
+
+
+def _stats(sessions: set[int]) -> dict[str, int]:
+    """Count the processes of some sessions, whoever their parent is by now, and their open files."""
+    import psutil
+
+    processes = files = 0
+    for process in _of_sessions(sessions):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                files += process.num_fds()
+                processes += 1
+    return {"processes": processes, "files": files}
+
+
+def _of_sessions(sessions: set[int]) -> Iterator[Any]:
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getsid(process.pid) in sessions:
+                yield process

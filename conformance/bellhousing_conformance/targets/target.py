@@ -16,16 +16,23 @@ from bellhousing_conformance.calls import Address
 from bellhousing_conformance.targets.hooks import HookName, Hooks, command_hook
 
 SILENCE_SECONDS = 60.0
+LOADING_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`)."""
+    """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`).
+
+    A model that is being loaded when a run begins is waited for, at most `loading` seconds.
+    `adapters` are sources of adapters that fit the model, of different weights, that the server may read.
+    """
 
     where: Address
     model: str = ""
     hooks: Hooks = field(default_factory=Hooks)
     silence: float = SILENCE_SECONDS
+    loading: float = LOADING_SECONDS
+    adapters: tuple[str, ...] = ()
 
 
 class TlsFile(Strict):
@@ -44,8 +51,10 @@ class TargetFile(Strict):
     token_env: str = ""
     insecure: bool = False
     silence_seconds: float = Field(SILENCE_SECONDS, gt=0)
+    loading_seconds: float = Field(LOADING_SECONDS, ge=0)
     tls: TlsFile | None = None
     hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
+    adapters: tuple[str, ...] = ()
 
 
 def load_target(file: Path) -> Target:
@@ -64,4 +73,4 @@ def load_target(file: Path) -> Target:
     tls = Tls(told.tls.ca, told.tls.certificate, told.tls.key) if told.tls else None
     hooks = Hooks({name: command_hook(name, command) for name, command in told.hooks.items()})
     where = Address(told.address, tls, token, told.insecure)
-    return Target(where, told.model, hooks, told.silence_seconds)
+    return Target(where, told.model, hooks, told.silence_seconds, told.loading_seconds, told.adapters)

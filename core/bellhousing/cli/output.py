@@ -72,6 +72,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console = stdout) -> None:
+    """Print a table of plain text, as wide as the terminal."""
+    print_rows(table(columns, rows), console)
+
+
+def print_rows(rows: Table, console: Console = stdout) -> None:
     """Print a table, as wide as the terminal."""
     wide = console if console.is_terminal else Console(width=PIPE_WIDTH, stderr=console.stderr)
-    wide.print(table(columns, rows))
+    wide.print(rows)

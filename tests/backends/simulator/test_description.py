@@ -14,8 +14,8 @@ from bellhousing_simulator import Fault, IsolatedSimulatorBackend, SimulatorBack
     [
         (ModelSpec(name="m", path=Path("x.gguf")), "model: expected none, found x.gguf"),
         (
-            ModelSpec(name="m", settings=EngineSettings(parallelism=Parallelism(tensor=2, data=3))),
-            "parallelism.tensor: expected 1, found 2; parallelism.data: expected 1, found 3",
+            ModelSpec(name="m", settings=EngineSettings(parallelism=Parallelism(pipeline=2, data=3))),
+            "parallelism.pipeline: expected 1, found 2; parallelism.data: expected 1, found 3",
         ),
         (
             ModelSpec(name="m", settings=EngineSettings(batching=Batching(max_total_tokens=9))),

@@ -1,15 +1,14 @@
 """X01: a cancelled request frees its place."""
 
-import asyncio
 import math
-import time
+from functools import partial
 
+from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.check import check
+from bellhousing_conformance.occupancy import PROMPT_ROOM, inter_token_seconds, seconds_until
 from bellhousing_conformance.probe import Probe
 
 MOST_SECONDS = 1.0
-PROMPT_ROOM = 64
-POLL_SECONDS = 0.02
 GIVE_UP_SECONDS = 10.0
 STREAM_SECONDS = 8.0
 """How long a stream would go on, where the context has room: its end must not look like a place that was freed."""
@@ -41,25 +40,15 @@ async def cancelled_request_frees_its_place(probe: Probe) -> None:
         # A message a token: merged ones may hold most of the stream by the fourth.
         request = probe.request(max_tokens=length, ignore_eos=True, coalescing=False)
         await probe.run(request, until=lambda run: len(run.deltas()) >= 4)
-        seconds = await _seconds_until(probe, before.running)
+        seconds = await seconds_until(probe, partial(_is_back, before), GIVE_UP_SECONDS)
         probe.within("seconds until the place was free", found=seconds, high=bound)
 
 
-async def _seconds_until(probe: Probe, running: int) -> float:
-    """Return the seconds until no more run than before; `GIVE_UP_SECONDS` when that does not come."""
-    began = time.perf_counter()
-    while (passed := time.perf_counter() - began) < GIVE_UP_SECONDS:
-        if (await probe.load()).running <= running:
-            return passed
-        await asyncio.sleep(POLL_SECONDS)
-    return GIVE_UP_SECONDS
+def _is_back(before: discovery_pb2.Load, load: discovery_pb2.Load) -> bool:
+    return load.running <= before.running
 
 
 async def _pace(probe: Probe) -> float:
     """Return the inter-token latency in seconds, the least of a few streams' means: noise only ever adds to it."""
-    paces = []
-    for _ in range(PACE_RUNS):
-        run = await probe.generate(max_tokens=PACE_TOKENS, ignore_eos=True)
-        stamps = [ns for ns, kind in zip(run.stamps_ns, run.kinds, strict=True) if kind == "delta"]
-        paces.append((stamps[-1] - stamps[0]) / 1e9 / PACE_TOKENS)
-    return min(paces)
+    runs = [await probe.generate(max_tokens=PACE_TOKENS, ignore_eos=True) for _ in range(PACE_RUNS)]
+    return min(inter_token_seconds(run) for run in runs)

@@ -15,8 +15,8 @@ LENGTH = 48
 TRIES = 3
 LEAST_SPREAD = 0.6
 """Smallest share of a stream's time over which its text comes, the median of `TRIES`. It was 0.94 and more on two
-engines on a busy machine; text that is held back whole comes in a burst, whose reading took a fifth and more there. Only
-a stream of `LEAST_SECONDS` is looked at."""
+engines on a busy machine; text that is held back whole comes in a burst, whose reading took a fifth and more there.
+Only a stream of `LEAST_SECONDS` is looked at."""
 
 LEAST_SECONDS = 0.05
 

@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.dictation import dictation
+from bellhousing_conformance.forcing import dictation
 from bellhousing_conformance.probe import Probe
 
 REPLACEMENT = "\ufffd"

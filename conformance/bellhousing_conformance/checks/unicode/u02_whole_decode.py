@@ -1,7 +1,7 @@
 """U02: the stream of any text is the decoded whole."""
 
 from bellhousing_conformance.check import check
-from bellhousing_conformance.dictation import dictation, is_same_text
+from bellhousing_conformance.forcing import dictation, is_same_text
 from bellhousing_conformance.probe import Probe
 
 TEXTS = (

@@ -3,7 +3,7 @@
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.dictation import dictation
+from bellhousing_conformance.forcing import dictation
 from bellhousing_conformance.judges import all_hold
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status

@@ -8,7 +8,7 @@ class IgnoresMinP(Saboteur):
     """Leaves min_p out."""
 
     defect = "min_p is ignored"
-    seen_by = ("P05", "P07")
+    seen_by = ("P05",)
 
     def asked(self, request: pb.GenerateRequest) -> None:
         """See `Saboteur`."""

@@ -13,7 +13,7 @@ class ServesTooEarly(Saboteur):
     """Says SERVING whatever the truth is, even when nothing runs."""
 
     defect = "health says SERVING while the model is still loading"
-    seen_by = ("L01",)
+    seen_by = ("L01", "L03", "E04")
 
     def answered(self, method: str, answer: Any) -> None:
         """See `Saboteur`."""

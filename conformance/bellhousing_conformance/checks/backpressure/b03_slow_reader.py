@@ -1,0 +1,119 @@
+"""B03: a reader that pauses costs no memory and no neighbour."""
+
+import asyncio
+import math
+
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.check import check
+from bellhousing_conformance.judges import DECIDERS, all_hold, together
+from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
+from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.timing import is_noisy
+from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
+
+MOST_BYTES = 16 * 2**20
+MOST_RATIO = 1.2
+READERS = 1
+MOST_LOGPROBS = 100
+WINDOW = 16 * 1024
+"""Bytes that a reader takes in before it reads them: few, or gRPC would take in megabytes for a reader that pauses, and
+the target would not notice within the check."""
+
+
+def judge(rows: Rows, _alpha: float) -> Judgement:
+    """Judge the ratio of a neighbour's inter-token latencies, reader read or paused, over pairs side by side in time.
+
+    The interval (95 %) is that of Hodges and Lehmann. Only a lower bound above the limit fails.
+    """
+    pairs = [row for row in rows if row["kind"] == "ratio"]
+    decided = [all_hold(rows)] if any(row["kind"] in DECIDERS for row in rows) else []
+    if len(pairs) < 3:
+        return together(Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three pairs",)), *decided)
+    ratio, low, high = _interval([math.log(row["paused"] / row["read"]) for row in pairs])
+    figures = (Figure(name="pairs", value=len(pairs)), Figure(name="TPOT ratio", value=ratio, low=low, high=high))
+    if high <= MOST_RATIO:
+        return together(Judgement(status=Status.PASS, figures=figures), *decided)
+    problem = f"TPOT of a neighbour, paused over read: expected at most {MOST_RATIO}, found {low:.2f} to {high:.2f}"
+    status = Status.FAIL if low > MOST_RATIO and not is_noisy(rows) else Status.INCONCLUSIVE
+    return together(Judgement(status=status, figures=figures, problems=(problem,)), *decided)
+
+
+def _interval(logs: list[float]) -> tuple[float, float, float]:
+    """Return the Hodges-Lehmann estimate and its interval by signed ranks (Hollander and Wolfe, 1999), as ratios."""
+    from scipy.stats import norm
+
+    n = len(logs)
+    means = sorted((a + b) / 2 for place, a in enumerate(logs) for b in logs[place:])
+    count = len(means)
+    cut = max(0, math.floor(count / 2 - float(norm.ppf(0.975)) * math.sqrt(n * (n + 1) * (2 * n + 1) / 24)))
+    return math.exp(means[count // 2]), math.exp(means[cut]), math.exp(means[count - 1 - cut])
+
+
+@check(
+    "B03",
+    title="A reader that pauses adds at most 16 MiB to the server, and at most 20 % to a neighbour's TPOT",
+    clause="bellhousing.v1.StreamOptions.coalescing",
+    profile="backpressure",
+    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    judge=judge,
+    statistic="ratio of inter-token latencies over interleaved pairs, 95 % interval; growth of resident memory",
+    finds="a neighbour that is a fifth slower, or (with the hook rss) a buffer that grows by 16 MiB",
+    tier="standard",
+    alone=True,
+    seconds=240,
+)
+async def a_paused_reader_costs_nobody(probe: Probe) -> None:
+    """Stream beside a stream that is read, and beside one that is not, in turns; the load on the engine is the same.
+
+    Pairs are added until the interval decides, up to three times as many as the least number.
+    """
+    async with Calls(probe.calls.where, probe.calls.silence, window=WINDOW) as readers:
+        await _pairs(probe, readers)
+
+
+async def _pairs(probe: Probe, readers: Calls) -> None:
+    tokens = 64 if probe.tier == "smoke" else 160
+    await _neighbour(probe, tokens)
+    before = await _resident(probe)
+    pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
+    least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
+    for number in range(most):
+        with_reader = await _beside_a_reader(probe, readers, tokens, pause)
+        async with holding(probe, READERS, request=lambda: _bulky(probe), calls=readers):
+            await asyncio.sleep(pause)
+            without = await _neighbour(probe, tokens)
+            after = await _resident(probe)
+        probe.observe("ratio", read=with_reader, paused=without)
+        if before and after:
+            probe.within("bytes that a paused reader added", found=after - before, high=MOST_BYTES)
+        if number + 1 >= least and judge(probe.rows, 0.0).status is not Status.INCONCLUSIVE:
+            return
+
+
+async def _beside_a_reader(probe: Probe, readers: Calls, tokens: int, pause: float) -> float:
+    read = asyncio.ensure_future(readers.stream(_bulky(probe)))
+    try:
+        await asyncio.sleep(pause)
+        return await _neighbour(probe, tokens)
+    finally:
+        read.cancel()
+        await asyncio.gather(read, return_exceptions=True)
+
+
+def _bulky(probe: Probe) -> pb.GenerateRequest:
+    """Return a long request with large messages, so that what is not read soon fills the buffers on the way."""
+    request = long_request(probe)
+    if probe.supports("logprobs.top"):
+        most = next(each.maximum for each in probe.model.capabilities.parameters if each.field == "logprobs.top")
+        request.logprobs.top = int(min(most or MOST_LOGPROBS, MOST_LOGPROBS))
+    return request
+
+
+async def _neighbour(probe: Probe, tokens: int) -> float:
+    run: Run = await probe.generate(max_tokens=tokens, ignore_eos=True)
+    return inter_token_seconds(run)
+
+
+async def _resident(probe: Probe) -> int:
+    return int(await probe.hooks.call("rss")) if probe.hooks.has("rss") else 0

@@ -1,0 +1,63 @@
+"""X03: a request can be cancelled in prefill."""
+
+import asyncio
+import time
+
+from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.check import check
+from bellhousing_conformance.occupancy import is_free, seconds_until
+from bellhousing_conformance.probe import Probe
+
+MOST_SECONDS = 1.0
+LEAST_PREFILL_SECONDS = 0.3
+CONTEXT_SHARE = 0.75
+
+
+@check(
+    "X03",
+    title="A request that is cancelled in prefill is gone long before its prefill would have ended",
+    clause="bellhousing.v1.Inference",
+    profile="cancel",
+    needs=("sampling.max_tokens",),
+    finds="one prefill that is computed to its end after the client has left",
+    tier="standard",
+    alone=True,
+    seconds=240,
+)
+async def prefill_can_be_cancelled(probe: Probe) -> None:
+    """Measure the prefill of a long prompt, then cancel others a third of the way in.
+
+    Half of what is left may pass, at most 1 s and a tenth of the prefill: an engine may finish the chunk of the prompt
+    that it computes.
+    """
+    first = await probe.run(_long_prompt(probe))
+    whole = (first.stamps_ns[-1] - first.sent_ns) / 1e9
+    if whole < LEAST_PREFILL_SECONDS:
+        probe.observe("too_fast", prefill_seconds=whole)
+        return
+    for _ in range(probe.size(smoke=2, standard=4)):
+        before = await probe.load()
+        task = asyncio.ensure_future(probe.calls.stream(_long_prompt(probe)))
+        began = time.perf_counter()
+        await seconds_until(probe, lambda load, before=before: load.running > before.running, whole)  # type: ignore[misc]
+        await asyncio.sleep(max(0.0, whole / 3 - (time.perf_counter() - began)))
+        is_over = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if is_over:
+            probe.observe("too_late", prefill_seconds=whole)
+            continue
+        limit = min(whole / 3, MOST_SECONDS + whole / 10)
+        left = await seconds_until(probe, lambda load, before=before: is_free(load, before), 2 * limit)  # type: ignore[misc]
+        probe.within("seconds until a prefill was gone", found=left, high=limit)
+
+
+def _long_prompt(probe: Probe) -> pb.GenerateRequest:
+    """Return a request whose prompt fills most of the context and whose output is one token.
+
+    A word and its number are at most 8 tokens in any vocabulary: digits may be tokens of their own.
+    """
+    words = max(8, int(probe.model.context_length * CONTEXT_SHARE) // 8)
+    salt = probe.random.randrange(10**9)
+    text = " ".join(f"sea {probe.random.randrange(1000)}" for _ in range(words))
+    return probe.request(f"Note {salt}. {text}", max_tokens=1)

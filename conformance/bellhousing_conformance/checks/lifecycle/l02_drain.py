@@ -1,0 +1,74 @@
+"""L02: a server that is told to end lets what runs finish."""
+
+import asyncio
+
+from bellhousing_conformance.calls import Run
+from bellhousing_conformance.check import check
+from bellhousing_conformance.health import serves_again
+from bellhousing_conformance.probe import Probe
+
+SECONDS_OF_STREAM = 2.0
+MOST_TOKENS = 400
+REFUSED = "UNAVAILABLE"
+
+
+@check(
+    "L02",
+    title="A server that is stopped (SIGTERM) lets running streams finish and takes nothing new",
+    clause="bellhousing.v1.Admin.Drain",
+    profile="lifecycle",
+    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    hooks=("stop", "start"),
+    finds="one stream that a stop cuts, or one request that a stopping server takes",
+    tier="standard",
+    alone=True,
+    seconds=420,
+)
+async def a_stop_lets_streams_finish(probe: Probe) -> None:
+    """Stop the target in the middle of streams of about two seconds; ask for more meanwhile; start it again."""
+    tokens = await _tokens(probe)
+    began = asyncio.Event()
+    streams = [asyncio.ensure_future(_stream(probe, tokens, began)) for _ in range(2)]
+    await began.wait()
+    stopping = asyncio.ensure_future(probe.hooks.call("stop"))
+    try:
+        await _look_while_it_stops(probe, streams, tokens)
+    finally:
+        await stopping
+        await probe.hooks.call("start")
+    await serves_again(probe)
+
+
+async def _look_while_it_stops(probe: Probe, streams: list["asyncio.Task[Run]"], tokens: int) -> None:
+    """Ask for more, then read the streams to their end."""
+    await asyncio.sleep(0.3)
+    late = await probe.calls.stream(probe.request(max_tokens=1))
+    if not all(stream.done() for stream in streams):
+        found = late.failed.code.name if late.failed else "OK"
+        probe.equal("status of a request to a stopping server", found=found, expected=REFUSED)
+    for run in await asyncio.gather(*streams):
+        probe.equal("status of a stream that ran at the stop", found=_status(run), expected="OK")
+        probe.equal("tokens of a stream that ran at the stop", found=run.tokens(), expected=tokens)
+
+
+async def _tokens(probe: Probe) -> int:
+    """Return the length of a stream of about `SECONDS_OF_STREAM`."""
+    run = await probe.generate(max_tokens=32, ignore_eos=True)
+    pace = (run.stamps_ns[-1] - run.sent_ns) / 1e9 / max(1, run.tokens())
+    return max(16, min(MOST_TOKENS, int(SECONDS_OF_STREAM / pace)))
+
+
+async def _stream(probe: Probe, tokens: int, began: asyncio.Event) -> Run:
+    def look(run: Run) -> bool:
+        if run.deltas():
+            began.set()
+        return False
+
+    try:
+        return await probe.calls.stream(probe.request(max_tokens=tokens, ignore_eos=True), until=look)
+    finally:
+        began.set()
+
+
+def _status(run: Run) -> str:
+    return run.failed.code.name if run.failed else "OK"

@@ -1,0 +1,31 @@
+"""How far two distributions of the first token after a prompt are apart."""
+
+import math
+from collections.abc import Mapping
+
+from bellhousing_conformance.probe import Probe
+
+ALTERNATIVES = 20
+MOST_NATS = 10.0
+"""What two distributions without a common token among those told count as: a report has no infinity."""
+
+
+async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dict[str, float]:
+    """Return the most probable first tokens after a prompt by id, at temperature 1 without filters.
+
+    There log probabilities before and after the steps of sampling are the same.
+    """
+    arguments = {"adapter": adapter} if adapter else {}
+    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES, **arguments)  # type: ignore[arg-type]
+    return {str(top.id): top.logprob for delta in run.deltas() for entry in delta.logprobs for top in entry.top}
+
+
+def conditional_kl(left: Mapping[str, float], right: Mapping[str, float]) -> float:
+    """Return KL(left || right) in nats, of both conditional on the tokens that both tell; `MOST_NATS` without any."""
+    shared = sorted(left.keys() & right.keys())
+    if not shared:
+        return MOST_NATS
+    totals = [math.log(math.fsum(math.exp(each[token]) for token in shared)) for each in (left, right)]
+    return math.fsum(
+        math.exp(left[token] - totals[0]) * (left[token] - totals[0] - right[token] + totals[1]) for token in shared
+    )

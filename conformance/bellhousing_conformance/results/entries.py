@@ -1,0 +1,60 @@
+"""The list of backends to judge: a TOML file."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from bellhousing.config import explain
+from bellhousing.errors import ConfigurationError
+from bellhousing.settings import Strict
+from bellhousing_conformance.verdict import Tier
+
+
+class Entry(Strict):
+    """A backend to start and judge. Paths are relative to where the command runs.
+
+    `python` is the interpreter of the environment that has the backend, this one unless told; `install` tells a reader
+    how to get what is absent.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    backend: str = Field(min_length=1)
+    model: str = ""
+    python: Path | None = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    install: str = ""
+
+    def flags(self) -> list[str]:
+        """Return the flags of `run` that judge the same."""
+        named = {"--start": self.backend, "--model": self.model, "--python": self.python}
+        pairs = [f"{name}={value}" for name, value in named.items() if value]
+        return [*pairs, *(f"--option={key}={json.dumps(value)}" for key, value in self.options.items())]
+
+
+class EntriesFile(Strict):
+    """The TOML file: `[[target]]` for each backend, in the order of the columns."""
+
+    tier: Tier = "standard"
+    seed: int = Field(1, ge=0)
+    target: tuple[Entry, ...] = Field(min_length=1)
+
+
+def load_entries(file: Path) -> EntriesFile:
+    """Return the list of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
+    try:
+        told = EntriesFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"targets {str(file)!r}: expected a file, found {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"targets {str(file)!r}: expected TOML, found {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"targets {str(file)!r}: {explain(error, EntriesFile)}") from error
+    names = [entry.name for entry in told.target]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"targets {str(file)!r}: expected each name once, found {', '.join(twice)} again")
+    return told

@@ -1,0 +1,33 @@
+from bellhousing_conformance.agreement import judge
+from bellhousing_conformance.verdict import Row, Status
+
+
+def pair(left: list[int], right: list[int], gap: float | None = None, allowed: float = 0.02) -> Row:
+    best = None if gap is None else [[-0.5, -0.5 - gap]] * 2
+    return {"kind": "pair", "what": "w", "left": left, "right": right, "best": best, "allowed": allowed}
+
+
+def test_equal_outputs_pass() -> None:
+    assert judge([pair([1, 2], [1, 2])]).status is Status.PASS
+
+
+def test_outputs_may_part_at_a_near_tie() -> None:
+    judgement = judge([pair([1, 2], [1, 3], gap=0.01)])
+    assert judgement.status is Status.PASS
+    assert judgement.figure("pairs that part at a near tie") == 1
+
+
+def test_outputs_that_part_elsewhere_fail() -> None:
+    assert judge([pair([1, 2], [1, 2]), pair([1, 2], [1, 3], gap=0.5)]).status is Status.FAIL
+
+
+def test_outputs_that_part_where_no_log_probability_is_told_fail() -> None:
+    assert judge([pair([1, 2], [1, 3])]).status is Status.FAIL
+
+
+def test_who_claims_batch_invariance_has_no_near_tie() -> None:
+    assert judge([pair([1, 2], [1, 3], gap=0.0, allowed=0.0)]).status is Status.FAIL
+
+
+def test_no_pair_decides_nothing() -> None:
+    assert judge([]).status is Status.INCONCLUSIVE

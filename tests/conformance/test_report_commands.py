@@ -1,0 +1,72 @@
+"""`diff` and `matrix`: what they print, what they write, how they exit."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bellhousing_conformance.cli import commands
+from bellhousing_conformance.cli.running import Whom
+from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.writers import write_report
+from bellhousing_conformance.verdict import Status
+from tests.conformance.test_pages import report_of, whole
+
+
+def invoked(*arguments: object) -> Result:
+    return CliRunner().invoke(commands(), [str(argument) for argument in arguments])
+
+
+def written(folder: Path, report: ConformanceReport) -> Path:
+    write_report(report, folder)
+    return folder
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return written(tmp_path / "good", report_of(*whole()))
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    return written(tmp_path / "bad", report_of(*whole(Status.FAIL), backend="other"))
+
+
+def test_diff_tells_what_fails_now_and_exits_with_1(good: Path, bad: Path) -> None:
+    ended = invoked("diff", good, bad)
+    assert ended.exit_code == 1
+    assert "now fails" in ended.output
+    assert "subject backend" in ended.output
+
+
+def test_diff_of_equal_reports_exits_with_0(good: Path) -> None:
+    ended = invoked("diff", good, good)
+    assert ended.exit_code == 0
+    assert "every check came out as before" in ended.output
+
+
+def test_diff_writes_a_page_and_markdown(good: Path, bad: Path, tmp_path: Path) -> None:
+    page, text = tmp_path / "new" / "d.html", tmp_path / "d.md"
+    invoked("diff", good, bad, "--html", page, "--markdown", text)
+    assert "What differs: m on b and m on other" in page.read_text()
+    assert "| C01 | PASS | FAIL | now fails |" in text.read_text()
+
+
+def test_matrix_puts_reports_side_by_side(good: Path, bad: Path, tmp_path: Path) -> None:
+    page, text = tmp_path / "m.html", tmp_path / "m.md"
+    ended = invoked("matrix", good, bad, "--html", page, "--markdown", text)
+    assert ended.exit_code == 0
+    assert "Not conformant" in ended.output
+    assert "Conformance of 2 backends" in page.read_text()
+    assert "| conformance | **Conformant** | **Not conformant** |" in text.read_text()
+
+
+def test_a_run_against_a_target_that_is_down_exits_with_3_and_leaves_a_report(tmp_path: Path) -> None:
+    ended = invoked("run", "--target", "127.0.0.1:1", "--tier", "smoke", "--output", tmp_path)
+    assert ended.exit_code == 3
+    assert "no server can be reached" in (tmp_path / "report.html").read_text()
+
+
+def test_the_command_that_reproduces_names_everything_that_decided_and_no_secret() -> None:
+    whom = Whom(target="127.0.0.1:1", ca=Path("ca.pem"), token="secret", silence=5)
+    assert whom.flags() == ["--target=127.0.0.1:1", "--ca=ca.pem", "--silence=5"]

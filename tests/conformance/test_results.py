@@ -1,0 +1,67 @@
+"""Results of a list of backends: one command, and an absent engine is named as absent."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.cli import commands
+from bellhousing_conformance.report.outcome import INFRASTRUCTURE
+from bellhousing_conformance.report.writers import read_report
+from bellhousing_conformance.results.entries import load_entries
+
+SIMULATOR = '[[target]]\nname = "sim"\nbackend = "simulator"\n'
+ABSENT = '[[target]]\nname = "gone"\nbackend = "no-such-backend"\ninstall = "install it"\n'
+NO_PYTHON = '[[target]]\nname = "far"\nbackend = "simulator"\npython = "no/such/python"\n'
+BROKEN = '[[target]]\nname = "broken"\nbackend = "simulator"\n[target.options]\nno_such_option = 1\n'
+
+
+def published(folder: Path, *targets: str) -> tuple[int, str]:
+    """Return the exit code and the document of the command."""
+    config, document = folder / "targets.toml", folder / "RESULTS.md"
+    config.write_text("tier = 'smoke'\n" + "".join(targets))
+    arguments = ["results", "--config", str(config), "--output", str(folder), "--publish", str(document)]
+    ended = CliRunner().invoke(commands(), [*arguments, "--profile", "core"])
+    return ended.exit_code, document.read_text()
+
+
+@pytest.mark.slow
+def test_one_command_judges_what_is_there_and_names_what_is_absent(tmp_path: Path) -> None:
+    code, document = published(tmp_path, SIMULATOR, ABSENT, NO_PYTHON)
+    assert code == 0
+    assert "| profile | sim | gone | far |" in document
+    assert re.search(r"\| core \| \*\*PASS\*\* (\d+) of \1 passed \| absent \| absent \|", document)
+    assert "- **gone** absent: no backend named 'no-such-backend' is installed" in document
+    assert "(install it)" in document
+    assert "- **far** absent: there is no interpreter no/such/python" in document
+    assert (
+        read_report(tmp_path / "sim")[0].checks[0].reproduce.startswith("bellhousing conformance run --start=simulator")
+    )
+    assert (tmp_path / "matrix.html").is_file()
+
+
+def test_what_does_not_start_is_not_called_absent(tmp_path: Path) -> None:
+    code, document = published(tmp_path, BROKEN)
+    assert code == INFRASTRUCTURE
+    assert "- **broken** did not start: " in document
+    assert "no_such_option" in document
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "target"),
+    (SIMULATOR + SIMULATOR, "expected each name once, found sim again"),
+    ('[[target]]\nname = "../x"\nbackend = "b"\n', "name"),
+    ("tier =", "expected TOML"),
+])  # fmt: skip
+def test_a_list_that_is_wrong_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "targets.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=words):
+        load_entries(file)
+
+
+def test_the_projects_list_can_be_read() -> None:
+    told = load_entries(Path("docs/conformance/targets.toml"))
+    assert [entry.name for entry in told.target][:2] == ["simulator", "llamacpp"]
