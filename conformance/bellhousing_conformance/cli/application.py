@@ -4,7 +4,6 @@ import typer
 
 from bellhousing_conformance.cli import proving, publishing, reports, running
 
-
 HELP = """Judge a server by the contract: black box, over gRPC.
 
 Examples:
