@@ -10,13 +10,10 @@ from bellhousing.client.arguments import GenerateArguments
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.judges import DECIDERS, all_hold, together
-from bellhousing_conformance.near_tie import TOLERANCES, first_divergence, is_near_tie
+from bellhousing_conformance.near_tie import first_divergence, is_near_tie, tolerance_at
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import bound_of_no_failures
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
-
-QUANTISED_TOLERANCE = 0.3
-"""Largest gap, in nats, that counts as a tie with quantised weights. A starting value: not measured on any engine."""
 
 
 def greedy(probe: Probe, prompt: str | None = None, **arguments: Unpack[GenerateArguments]) -> pb.GenerateRequest:
@@ -34,7 +31,7 @@ def tolerance(probe: Probe) -> float:
     """Return the largest gap that counts as a tie at the target's precision; 0 where it claims batch invariance."""
     if probe.supports("batch_invariance"):
         return 0.0
-    return TOLERANCES.get(probe.model.precision.lower(), QUANTISED_TOLERANCE)
+    return tolerance_at(probe.model.precision)
 
 
 def compare(probe: Probe, what: str, left: Run, right: Run, *, allowed: float) -> None:

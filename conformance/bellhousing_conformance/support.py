@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import grpc
 from google.protobuf.struct_pb2 import Struct
 
-from bellhousing.capabilities import FIELDS
+from bellhousing.capabilities import EXAMPLES, FIELDS
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import CallFailed, Calls
@@ -27,20 +27,6 @@ MODES: Mapping[str, Callable[[discovery_pb2.Capabilities], bool]] = {
 }
 """Capabilities that are no fields of a request."""
 
-NUMBERS: Mapping[str, float] = {
-    "max_tokens": 4,
-    "min_tokens": 1,
-    "temperature": 0.7,
-    "top_p": 0.9,
-    "top_k": 5,
-    "min_p": 0.05,
-    "typical_p": 0.9,
-    "repetition_penalty": 1.1,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "seed": 7,
-    "n": 2,
-}
 STRUCTURED = {"json_schema": '{"type": "object"}', "json_object": True, "regex": "[0-9]{3}", "grammar": 'root ::= "a"'}
 
 
@@ -79,7 +65,7 @@ def _set_sampling(request: pb.GenerateRequest, name: str) -> None:
         request.sampling.ignore_eos = True
     else:
         kind = pb.Sampling.DESCRIPTOR.fields_by_name[name].type
-        value = NUMBERS[name]
+        value = EXAMPLES[name]
         setattr(
             request.sampling,
             name,

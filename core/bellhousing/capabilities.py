@@ -97,6 +97,23 @@ NEUTRAL: Mapping[str, float] = {
 }
 """The value of each sampling field that leaves the model's own distribution as it is."""
 
+EXAMPLES: Mapping[str, float] = {
+    "max_tokens": 4,
+    "min_tokens": 1,
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "top_k": 5,
+    "min_p": 0.05,
+    "typical_p": 0.9,
+    "repetition_penalty": 1.1,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "seed": 7,
+    "n": 2,
+    "logit_bias": -1.0,
+}
+"""A value for each sampling parameter that takes a number, for engines whose range includes it."""
+
 BY_SERVER: tuple[str, ...] = ("stopping.strings", "stopping.include_stop", "priority", "time_budget")
 """Fields that core honours by itself, for every engine; and `stopping.token_ids` where deltas carry ids."""
 

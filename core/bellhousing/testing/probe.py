@@ -8,29 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bellhousing.backend import Backend, ModelInfo
-from bellhousing.capabilities import Range
+from bellhousing.capabilities import EXAMPLES, Range
 from bellhousing.events import Delta, Event, Finished
 from bellhousing.models import validated_options
 from bellhousing.process import ProcessBackend
 from bellhousing.requests import GenerationRequest, Prompt, Sampling
 from bellhousing.settings import ModelSpec
-
-EXAMPLES: Mapping[str, float] = {
-    "max_tokens": 4,
-    "min_tokens": 1,
-    "temperature": 0.7,
-    "top_p": 0.9,
-    "top_k": 5,
-    "min_p": 0.05,
-    "typical_p": 0.9,
-    "repetition_penalty": 1.1,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "seed": 7,
-    "n": 2,
-    "logit_bias": -1.0,
-}
-"""A value for each sampling parameter that takes a number, for engines whose range includes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,10 @@
 from bellhousing_conformance.check import check
 from bellhousing_conformance.checks.tensor_parallel.t01_same_distribution import reference
 from bellhousing_conformance.judges import DECIDERS, all_hold, together
-from bellhousing_conformance.near_tie import TOLERANCES, is_near_tie
+from bellhousing_conformance.near_tie import is_near_tie, tolerance_at
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import bound_of_no_failures
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
-
-QUANTISED_TOLERANCE = 0.3
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
@@ -45,7 +43,7 @@ def _problem(row: Row) -> str:
 )
 async def greedy_tokens_are_those_of_one_device(probe: Probe) -> None:
     """Follow each output through the reference, on the target's own tokens: a near tie does not spoil what follows."""
-    exact, allowed = reference(probe), TOLERANCES.get(probe.model.precision.lower(), QUANTISED_TOLERANCE)
+    exact, allowed = reference(probe), tolerance_at(probe.model.precision)
     for _ in range(probe.size(smoke=2, standard=10)):
         prompt = probe.prompt()
         run = await probe.generate(prompt, max_tokens=24, temperature=0.0)
