@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from multiprocessing import resource_tracker
 
 import psutil
 
@@ -36,8 +37,16 @@ def is_running(pid: int) -> bool:
 
 
 def children() -> list[int]:
-    """Return the running processes below this one."""
-    return [process.pid for process in psutil.Process().children(recursive=True) if is_running(process.pid)]
+    """Return the running processes below this one, without Python's own tracker.
+
+    Whoever has once used multiprocessing, as another test may have, has that tracker until it ends.
+    """
+    below = psutil.Process().children(recursive=True)
+    return [process.pid for process in below if is_running(process.pid) and process.pid != tracker_pid()]
+
+
+def tracker_pid() -> int | None:
+    return getattr(resource_tracker._resource_tracker, "_pid", None)
 
 
 def wait_until_gone(*pids: int, seconds: float = 5.0) -> bool:
