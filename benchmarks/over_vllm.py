@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,16 @@ from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ON
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
 TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
-LEVELS = {1: 101, 4: 61, 16: 41}
+LEVELS = {1: 101, 4: 61, 16: 31}
 """Numbers of streams, and their rounds for TTFT, which are short: it varies far more than rates do."""
-FIRST_TOKENS = 2
-"""Of those rounds: the engine is at the second token while the first one is on its way."""
+FIRST_TOKENS = 12
+"""Of those rounds: the engine is at the tokens of other streams while a request comes."""
+SPREAD_SECONDS = 0.03
+"""The streams of those rounds start this far apart on average, which is a step of the engine or two."""
 READY_SECONDS = 300
+
+Starts = Sequence[float]
+"""Of each stream the time at which it starts, in seconds since its round began."""
 
 Stamps = list[list[float]]
 """Of each stream the times at which tokens came, since the call, in seconds. Streams may leave out all but the ends."""
@@ -37,18 +42,18 @@ Stamps = list[list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to the engine: how to run so many streams of so many tokens, and what it has used so far."""
+    """One way to the engine: how to run streams that start at some times, of so many tokens, and what it has used."""
 
-    run: Callable[[int, int], Awaitable[Stamps]]
+    run: Callable[[Starts, int], Awaitable[Stamps]]
     server: Running
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One arm at one level: tokens/s, the median TTFT in milliseconds, and the server's processor time of a token."""
+    """One arm at one level: tokens/s, the TTFT of each stream in ms, and the server's processor time of a token."""
 
     rate: float
-    first: float
+    firsts: list[float]
     cpu: float
 
 
@@ -64,9 +69,13 @@ async def measure() -> list[Figure]:
         }
         figures: list[Figure] = []
         for streams, first_rounds in LEVELS.items():
-            figures += _figures(streams, [await _round(arms, streams, TOKENS) for _ in range(ROUNDS + 1)][1:])
-            firsts = [await _round(arms, streams, FIRST_TOKENS) for _ in range(first_rounds + 1)][1:]
-            figures += _first_figures(streams, firsts)
+            at_once = [0.0] * streams
+            rounds = [await _round(arms, at_once, TOKENS) for _ in range(ROUNDS + 1)][1:]
+            figures += _figures(streams, rounds)
+            firsts = [await _round(arms, _apart(streams), FIRST_TOKENS) for _ in range(first_rounds + 1)][1:]
+            figures += _first_figures(_at(streams), firsts, at_most=2)
+            if streams > 1:
+                figures += _first_figures(f"{_at(streams)} at once", rounds)
             print(f"{streams} streams: done", file=sys.stderr)
     return figures
 
@@ -88,10 +97,14 @@ def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
     ]
 
 
-def _first_figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
-    at = _at(streams)
+def _apart(streams: int) -> list[float]:
+    """Return random starts: streams that start in one turn of one loop share a step, as those of a network do not."""
+    return sorted(random.uniform(0, streams * SPREAD_SECONDS) for _ in range(streams))
+
+
+def _first_figures(at: str, rounds: list[dict[str, Run]], *, at_most: float | None = None) -> list[Figure]:
     return [
-        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=2, unit=" ms"),
+        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=at_most, unit=" ms"),
         figure(f"the same by vLLM's own server, {at}", _added(rounds, "http"), unit=" ms"),
         figure(f"the same by that server with our executor, {at}", _added(rounds, "http one process"), unit=" ms"),
     ]
@@ -102,22 +115,26 @@ def _at(streams: int) -> str:
 
 
 def _added(rounds: list[dict[str, Run]], arm: str) -> list[float]:
-    return [found[arm].first - found["direct"].first for found in rounds]
+    """Return the median of each round: the differences of a stream's TTFT by the arm and directly."""
+    return [
+        statistics.median(a - b for a, b in zip(found[arm].firsts, found["direct"].firsts, strict=True))
+        for found in rounds
+    ]
 
 
-async def _round(arms: dict[str, Arm], streams: int, tokens: int) -> dict[str, Run]:
-    """Run every arm once, in random order."""
-    return {name: await _run(arms[name], streams, tokens) for name in random.sample(list(arms), len(arms))}
+async def _round(arms: dict[str, Arm], starts: Starts, tokens: int) -> dict[str, Run]:
+    """Run every arm once with the same starts, in random order."""
+    return {name: await _run(arms[name], starts, tokens) for name in random.sample(list(arms), len(arms))}
 
 
-async def _run(arm: Arm, streams: int, tokens: int) -> Run:
+async def _run(arm: Arm, starts: Starts, tokens: int) -> Run:
     used = arm.server.cpu_seconds()
-    stamps = await arm.run(streams, tokens)
+    stamps = await arm.run(starts, tokens)
     cpu = arm.server.cpu_seconds() - used
-    total = streams * tokens
+    total = len(starts) * tokens
     return Run(
-        rate=total / max(times[-1] for times in stamps),
-        first=statistics.median(times[0] for times in stamps) * 1000,
+        rate=total / max(start + times[-1] for start, times in zip(starts, stamps, strict=True)),
+        firsts=[times[0] * 1000 for times in stamps],
         cpu=cpu / total,
     )
 
@@ -153,8 +170,8 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
         direct = Direct(child)
         await direct.line()
 
-        async def run(streams: int, tokens: int) -> Stamps:
-            task = {"streams": streams, "prompt": PROMPT, "tokens": tokens}
+        async def run(starts: Starts, tokens: int) -> Stamps:
+            task = {"starts": starts, "prompt": PROMPT, "tokens": tokens}
             return list(await direct.answer(task))
 
         yield Arm(run, server), direct
@@ -169,8 +186,9 @@ async def _own_server(environment: Mapping[str, str] = OWN_SERVER) -> AsyncItera
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=READY_SECONDS) as client:
             await _ready(client)
 
-            async def run(streams: int, tokens: int) -> Stamps:
-                return list(await asyncio.gather(*(_sse(client, number, tokens) for number in range(streams))))
+            async def run(starts: Starts, tokens: int) -> Stamps:
+                streams = (_sse(client, number, start, tokens) for number, start in enumerate(starts))
+                return list(await asyncio.gather(*streams))
 
             yield Arm(run, server)
 
@@ -185,8 +203,9 @@ async def _ready(client: httpx.AsyncClient) -> None:
                 await asyncio.sleep(0.5)
 
 
-async def _sse(client: httpx.AsyncClient, number: int, tokens: int) -> list[float]:
-    """Return the time of each event with text since the call."""
+async def _sse(client: httpx.AsyncClient, number: int, start: float, tokens: int) -> list[float]:
+    """Start after so many seconds; return the time of each event with text since then."""
+    await asyncio.sleep(start)
     began, stamps = time.perf_counter(), list[float]()
     body = {
         "model": "smollm2", "prompt": f"{number} {PROMPT}", "max_tokens": tokens, "temperature": 0, "ignore_eos": True,
@@ -205,14 +224,16 @@ async def _ours(model: dict[str, Any]) -> AsyncIterator[tuple[Arm, AsyncClient]]
     with running("model", json.dumps(model), python=str(PYTHON), environment=ENVIRONMENT) as server:
         async with AsyncClient(server.address, retry=RetryPolicy(attempts=1)) as client:
 
-            async def run(streams: int, tokens: int) -> Stamps:
-                return list(await asyncio.gather(*(_grpc(client, number, tokens) for number in range(streams))))
+            async def run(starts: Starts, tokens: int) -> Stamps:
+                streams = (_grpc(client, number, start, tokens) for number, start in enumerate(starts))
+                return list(await asyncio.gather(*streams))
 
             yield Arm(run, server), client
 
 
-async def _grpc(client: AsyncClient, number: int, tokens: int) -> list[float]:
-    """Return the time of each token since the call."""
+async def _grpc(client: AsyncClient, number: int, start: float, tokens: int) -> list[float]:
+    """Start after so many seconds; return the time of each token since then."""
+    await asyncio.sleep(start)
     began, stamps = time.perf_counter(), list[float]()
     text = f"{number} {PROMPT}"
     async for delta in client.generate(text, max_tokens=tokens, temperature=0, ignore_eos=True, coalescing=False):

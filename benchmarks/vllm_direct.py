@@ -1,7 +1,8 @@
 """`AsyncLLM` called directly: `python -m benchmarks.vllm_direct MODEL [adapters]`, in its environment.
 
-Each line of input is a task in JSON: `{"streams", "prompt", "tokens"}` is answered with the tokens' times since the
-call, in seconds, a list for each stream; `{"adapter", "number"}` with the seconds that `add_lora` took.
+Each line of input is a task in JSON: `{"starts", "prompt", "tokens"}` is answered with the tokens' times since the
+call, in seconds, a list for each stream, which starts after so many seconds; `{"adapter", "number"}` with the seconds
+that `add_lora` took.
 """
 
 import asyncio
@@ -32,13 +33,14 @@ async def main() -> None:
 
 async def generate(llm: Any, task: dict[str, Any]) -> list[list[float]]:
     """Return the time of each token of each stream."""
-    return list(await asyncio.gather(*(stream(llm, task, number) for number in range(task["streams"]))))
+    return list(await asyncio.gather(*(stream(llm, task, number) for number in range(len(task["starts"])))))
 
 
 async def stream(llm: Any, task: dict[str, Any], number: int) -> list[float]:
     """Return the time of each token since the call."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
+    await asyncio.sleep(task["starts"][number])
     began, stamps = time.perf_counter(), list[float]()
     parameters = SamplingParams(
         max_tokens=task["tokens"], temperature=0, ignore_eos=True, output_kind=RequestOutputKind.DELTA
