@@ -1,6 +1,7 @@
 """When Ollama works in production: load by slots beside llama.cpp, starvation, cold loads, and memory of a slot."""
 
 import asyncio
+import hashlib
 import itertools
 import json
 import random
@@ -12,13 +13,16 @@ from functools import partial
 
 from bellhousing import AsyncClient
 from bellhousing.client import RetryPolicy
+from bellhousing.sources import resolve
 from benchmarks.figures import Figure, figure
 from benchmarks.ollama_settings import CONTEXT, LONG_SECONDS, PROMPT, SOURCE, Ollama, ollama, through
 from benchmarks.processes import running
+from tests.gguf_file import with_number
 
 SLOTS, USERS = (1, 2, 4), (1, 2, 4, 8, 16)
 TOKENS, REPEATS, LEAST_REQUESTS, COLD_LOADS = 24, 3, 8, 5
 BUSY_SECONDS = 6.0
+SECOND = "second"
 
 Generate = Callable[[int], Awaitable[list[float]]]
 """Answers a numbered prompt and returns the time of each token since the call, in seconds."""
@@ -90,11 +94,11 @@ async def _cold_loads(engine: Ollama) -> Figure:
 
 
 async def _starvation(engine: Ollama) -> list[Figure]:
-    """Return how long a request for another runner waits while the first is busy, and alone.
-
-    The same file with another context needs a runner of its own, as another model would, and only one may be loaded.
-    """
-    alone = await _other_runner(engine)
+    """Return how long a request for a second model waits while the first is busy, and alone: one alone is loaded."""
+    await _make_second(engine)
+    await through(engine.ours, 0, 1)  # the first model is loaded again
+    alone = await _second(engine)
+    await through(engine.ours, 0, 1)
     until = time.perf_counter() + BUSY_SECONDS
 
     async def busy(number: int) -> None:
@@ -103,7 +107,7 @@ async def _starvation(engine: Ollama) -> list[Figure]:
 
     traffic = [asyncio.ensure_future(busy(number)) for number in range(max(SLOTS))]
     await asyncio.sleep(0.5)
-    waited = await _other_runner(engine)
+    waited = await _second(engine)
     await asyncio.gather(*traffic)
     return [
         figure("first answer of a second model, alone", [alone], unit=" s"),
@@ -111,10 +115,20 @@ async def _starvation(engine: Ollama) -> list[Figure]:
     ]
 
 
-async def _other_runner(engine: Ollama) -> float:
+async def _make_second(engine: Ollama) -> None:
+    """Give Ollama the same weights in a file with one entry more, which is another model to it."""
+    file = with_number(resolve(SOURCE, lambda _: None).read_bytes(), "benchmark.second", 1)
+    digest = f"sha256:{hashlib.sha256(file).hexdigest()}"
+    (await engine.own.post(f"/api/blobs/{digest}", content=file)).raise_for_status()
+    body = {"model": SECOND, "files": {"second.gguf": digest}, "stream": False}
+    (await engine.own.post("/api/create", json=body)).raise_for_status()
+
+
+async def _second(engine: Ollama) -> float:
+    """Return the seconds to the answer of the second model, of one token."""
     began = time.perf_counter()
-    options = {"num_predict": 1, "num_ctx": CONTEXT // 2}
-    body = {"model": engine.model, "prompt": PROMPT, "raw": True, "stream": False, "options": options}
+    options = {"num_predict": 1, "num_ctx": CONTEXT}
+    body = {"model": SECOND, "prompt": PROMPT, "raw": True, "stream": False, "options": options}
     answer = await engine.own.post("/api/generate", json=body, timeout=LONG_SECONDS)
     answer.raise_for_status()
     return time.perf_counter() - began

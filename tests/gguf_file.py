@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 
-INT32, FLOAT32, STRING, ARRAY = 5, 6, 8, 9
+UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
 BYTES_OF_TYPE = {0: (1, 4), 2: (32, 18)}
 ALIGNMENT = 32
 
@@ -23,6 +23,16 @@ def gguf(metadata: Mapping[str, object], tensors: Sequence[tuple[str, tuple[int,
         data += bytes(elements // block * size)
         data += bytes(-len(data) % ALIGNMENT)
     return head + bytes(-len(head) % ALIGNMENT) + data
+
+
+def with_number(file: bytes, key: str, value: int) -> bytes:
+    """Return a file with one more entry, an unsigned number; its other entries and its tensors stay as they are."""
+    magic, version, tensors, entries = struct.unpack_from("<4sIQQ", file)
+    entry = _string(key) + struct.pack("<II", UINT32, value)
+    # Data begins at a multiple of the alignment: a second entry fills up what the first one adds.
+    filler = _string("filler") + struct.pack("<I", STRING)
+    filler += _string("." * (-(len(entry) + len(filler) + 8) % ALIGNMENT))
+    return struct.pack("<4sIQQ", magic, version, tensors, entries + 2) + entry + filler + file[24:]
 
 
 def _string(text: str) -> bytes:

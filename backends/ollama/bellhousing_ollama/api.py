@@ -12,10 +12,8 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from bellhousing.errors import BellhousingError
-from bellhousing.http import QUICK_SECONDS, STREAMING, answers, engine_client
+from bellhousing.http import QUICK_SECONDS, EngineHttp, Unanswered
 from bellhousing.requests import GenerationRequest
 from bellhousing_ollama.errors import broken, error_of, error_of_message, gone
 
@@ -26,15 +24,15 @@ class Api:
     """One server. Close it after use."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        self._client = engine_client(url, key)
+        self._http = EngineHttp(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._http.close()
 
     async def is_well(self) -> bool:
         """Tell whether the server answers."""
-        return await answers(self._client, "/api/version")
+        return await self._http.is_well("/api/version")
 
     async def get(self, path: str) -> dict[str, Any]:
         """Return a JSON answer."""
@@ -42,7 +40,7 @@ class Api:
 
     async def post(self, path: str, body: object, *, patience: float = QUICK_SECONDS) -> dict[str, Any]:
         """Return the JSON answer to a JSON body within `patience` seconds. Raises an error that the answer tells."""
-        return await self._asked("POST", path, json=body, timeout=patience)
+        return await self._asked("POST", path, body=body, patience=patience)
 
     async def version(self) -> str:
         """Return the server's version."""
@@ -58,19 +56,19 @@ class Api:
 
     async def delete(self, model: str) -> None:
         """Delete a model, and what no other model needs of it."""
-        await self._asked("DELETE", "/api/delete", json={"model": model})
+        await self._asked("DELETE", "/api/delete", body={"model": model})
 
     async def upload(self, file: Path, digest: str) -> None:
         """Bring a file into the server's store, unless it is there."""
         path = f"/api/blobs/{digest}"
         try:
-            if (await self._client.head(path)).status_code == 200:
+            if (await self._http.ask("HEAD", path)).status == 200:
                 return
-            answer = await self._client.post(path, content=_chunks(file), timeout=None)
-        except httpx.HTTPError as error:
+            answer = await self._http.ask("POST", path, content=_chunks(file), patience=None)
+        except Unanswered as error:
             raise gone(error) from error
-        if answer.status_code not in {200, 201}:
-            raise error_of(answer.status_code, answer.content)
+        if answer.status not in {200, 201}:
+            raise error_of(answer.status, answer.content)
 
     @asynccontextmanager
     async def lines(
@@ -81,14 +79,14 @@ class Api:
         Raises what the server answers instead of a stream.
         """
         try:
-            async with self._client.stream("POST", path, json=body, timeout=STREAMING) as answer:
-                if answer.status_code != 200:
-                    raise error_of(answer.status_code, await answer.aread(), request)
-                if not answer.headers.get("content-type", "").startswith(("application/x-ndjson", "application/json")):
-                    raise broken(answer.headers.get("content-type", "no content type"), "lines of JSON")
-                async with aclosing(_lines(answer)) as lines:  # type: ignore[type-var]
+            async with self._http.streaming(path, body) as answer:
+                if answer.status != 200:
+                    raise error_of(answer.status, await answer.read(), request)
+                if not answer.content_type.startswith(("application/x-ndjson", "application/json")):
+                    raise broken(answer.content_type or "no content type", "lines of JSON")
+                async with aclosing(answer.lines()) as lines:  # type: ignore[type-var]
                     yield lines
-        except httpx.HTTPError as error:
+        except Unanswered as error:
             raise gone(error) from error
 
     async def steps(self, path: str, body: object) -> AsyncIterator[dict[str, Any]]:
@@ -106,11 +104,11 @@ class Api:
 
     async def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         try:
-            answer = await self._client.request(method, path, **more)
-        except httpx.HTTPError as error:
+            answer = await self._http.ask(method, path, **more)
+        except Unanswered as error:
             raise gone(error) from error
-        if answer.status_code != 200:
-            raise error_of(answer.status_code, answer.content)
+        if answer.status != 200:
+            raise error_of(answer.status, answer.content)
         found = _object(answer.content) if answer.content else {}
         if "error" in found:
             raise error_of_message(500, str(found["error"]))
@@ -126,17 +124,6 @@ async def quietly_deleted(api: Api, model: str) -> None:
     """Delete a model that may be half made, or not there."""
     with suppress(BellhousingError):
         await api.delete(model)
-
-
-async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
-    waiting = b""
-    async for chunk in answer.aiter_raw():
-        *lines, waiting = (waiting + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
-    if waiting.strip():
-        yield waiting
 
 
 async def _chunks(file: Path) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ from bellhousing.errors import (
     Unsupported,
     Violation,
 )
+from bellhousing.http import Unanswered
 from bellhousing.requests import GenerationRequest
 
 NAME = "ollama"
@@ -69,10 +70,9 @@ def error_of_message(status: int, message: str, request: GenerationRequest | Non
     return EngineFault(f"Ollama answered HTTP {status}: {message}", backend=NAME, engine_code=code)
 
 
-def gone(error: Exception) -> EngineUnavailable:
+def gone(error: Unanswered) -> EngineUnavailable:
     """Return the error of a server that does not answer, or broke off."""
-    what = re.sub(r"\s+", " ", str(error)) or "no answer"
-    return _unavailable(f"Ollama does not answer: {type(error).__name__}: {what}", "")
+    return _unavailable(f"Ollama does not answer: {error}", "")
 
 
 def broken(found: str, expected: str) -> EngineFault:

@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-import httpx
-
-from bellhousing.http import STREAMING, answers, engine_client
+from bellhousing.http import Answer, EngineHttp, StreamedAnswer, Unanswered
 from bellhousing.requests import GenerationRequest
 from bellhousing_tgi.errors import error_of, error_of_frame, unreachable, unreadable
 
@@ -19,11 +17,11 @@ class Api:
 
     def __init__(self, url: str, key: str, backend: str) -> None:
         self._backend = backend
-        self._client = engine_client(url, key)
+        self._http = EngineHttp(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._http.close()
 
     async def get(self, path: str) -> Any:
         """Return a JSON answer."""
@@ -31,15 +29,15 @@ class Api:
 
     async def text(self, path: str) -> str:
         """Return an answer as text."""
-        return (await self._sent("GET", path, _EMPTY)).text
+        return (await self._sent("GET", path, _EMPTY)).text()
 
     async def post(self, path: str, body: object, request: GenerationRequest = _EMPTY) -> Any:
         """Return the JSON answer to a JSON body, sent on behalf of a request."""
-        return self._json(await self._sent("POST", path, request, json=body))
+        return self._json(await self._sent("POST", path, request, body=body))
 
     async def is_well(self) -> bool:
         """Tell whether the router says within a few seconds that its shards live."""
-        return await answers(self._client, "/health")
+        return await self._http.is_well("/health")
 
     @asynccontextmanager
     async def generating(self, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
@@ -48,47 +46,46 @@ class Api:
         Raises what the router answers, also inside the stream.
         """
         try:
-            async with self._client.stream("POST", "/generate_stream", json=body, timeout=STREAMING) as answer:
-                if answer.status_code != 200:
-                    raise error_of(answer.status_code, await answer.aread(), request, self._backend)
-                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
-                    raise unreadable(
-                        "a stream of events", (await answer.aread()).decode(errors="replace"), self._backend
-                    )
+            async with self._http.streaming("/generate_stream", body) as answer:
+                if answer.status != 200:
+                    raise error_of(answer.status, await answer.read(), request, self._backend)
+                if not answer.content_type.startswith("text/event-stream"):
+                    found = (await answer.read()).decode(errors="replace")
+                    raise unreadable("a stream of events", found, self._backend)
                 async with aclosing(self._events(answer, request)) as events:  # type: ignore[type-var]
                     yield events
-        except httpx.HTTPError as error:
+        except Unanswered as error:
             raise unreachable(error, self._backend) from error
 
-    async def _events(self, answer: httpx.Response, request: GenerationRequest) -> AsyncIterator[Any]:
-        async for line in answer.aiter_lines():
-            if line.startswith("data:"):
+    async def _events(self, answer: StreamedAnswer, request: GenerationRequest) -> AsyncIterator[Any]:
+        async for line in answer.lines():
+            if line.startswith(b"data:"):
                 yield self._event(line[5:], request)
-            elif line and not line.startswith(":"):
-                raise unreadable("an event", line, self._backend)
+            elif not line.startswith(b":"):
+                raise unreadable("an event", line.decode(errors="replace"), self._backend)
 
-    def _event(self, data: str, request: GenerationRequest) -> Any:
+    def _event(self, data: bytes, request: GenerationRequest) -> Any:
         try:
             event = json.loads(data)
         except ValueError as error:
-            raise unreadable("an event in JSON", data, self._backend) from error
+            raise unreadable("an event in JSON", data.decode(errors="replace"), self._backend) from error
         if not isinstance(event, dict):
-            raise unreadable("an object in an event", data, self._backend)
+            raise unreadable("an object in an event", data.decode(errors="replace"), self._backend)
         if "error" in event:
             raise error_of_frame(str(event["error"]), str(event.get("error_type") or ""), request, self._backend)
         return event
 
-    async def _sent(self, method: str, path: str, request: GenerationRequest, **more: Any) -> httpx.Response:
+    async def _sent(self, method: str, path: str, request: GenerationRequest, **more: Any) -> Answer:
         try:
-            answer = await self._client.request(method, path, **more)
-        except httpx.HTTPError as error:
+            answer = await self._http.ask(method, path, **more)
+        except Unanswered as error:
             raise unreachable(error, self._backend) from error
-        if answer.status_code != 200:
-            raise error_of(answer.status_code, answer.content, request, self._backend)
+        if answer.status != 200:
+            raise error_of(answer.status, answer.content, request, self._backend)
         return answer
 
-    def _json(self, answer: httpx.Response) -> Any:
+    def _json(self, answer: Answer) -> Any:
         try:
             return answer.json()
         except ValueError as error:
-            raise unreadable("JSON", answer.text, self._backend) from error
+            raise unreadable("JSON", answer.text(), self._backend) from error

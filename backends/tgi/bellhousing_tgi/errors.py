@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import httpx
-
 from bellhousing.errors import (
     BellhousingError,
     ContextOverflow,
@@ -22,6 +20,7 @@ from bellhousing.errors import (
     StreamBroken,
     Violation,
 )
+from bellhousing.http import Unanswered
 from bellhousing.requests import GenerationRequest
 
 RETRY_SECONDS = 1.0
@@ -137,12 +136,10 @@ def error_of_frame(message: str, kind: str, request: GenerationRequest, backend:
     return BY_TYPE.get(kind, _fault)(message, kind or "untyped", request, backend)
 
 
-def unreachable(error: httpx.HTTPError, backend: str) -> EngineUnavailable:
+def unreachable(error: Unanswered, backend: str) -> EngineUnavailable:
     """Return the error of a router that does not answer, or broke off."""
-    what = re.sub(r"\s+", " ", str(error)) or "no answer"
-    return EngineUnavailable(
-        f"the TGI router does not answer: {type(error).__name__}: {what}", backend=backend, retry_after=RETRY_SECONDS
-    )
+    text = f"the TGI router does not answer: {error}"
+    return EngineUnavailable(text, backend=backend, retry_after=RETRY_SECONDS)
 
 
 def dead(error: BellhousingError, backend: str) -> EngineUnavailable:

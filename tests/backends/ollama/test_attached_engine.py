@@ -15,7 +15,7 @@ async def test_it_answers_as_our_own_engine_does_and_changes_no_model(served: Se
     backend = ollama_of(served)
     models = await backend._connected().models()
     options = {
-        "url": str(backend._connected()._client.base_url),
+        "url": backend._connected()._http.url,
         "served_model": backend._model,
         "context_per_sequence": CONTEXT,
     }

@@ -1,12 +1,9 @@
 """The HTTP API of a vLLM server: what is asked, and its failures as our errors."""
 
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
-
-import httpx
 
 from bellhousing.errors import (
     BellhousingError,
@@ -15,7 +12,7 @@ from bellhousing.errors import (
     Overloaded,
     PermissionDenied,
 )
-from bellhousing.http import QUICK_SECONDS, STREAMING, answers, engine_client
+from bellhousing.http import QUICK_SECONDS, Answer, EngineHttp, StreamedAnswer, Unanswered
 from bellhousing.requests import GenerationRequest
 from bellhousing_vllm.errors import RETRY_SECONDS, invalid
 
@@ -27,11 +24,11 @@ class Api:
     """One server. Close it after use."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._client = engine_client(url, key)
+        self._http = EngineHttp(url, key)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._http.close()
 
     async def get(self, path: str) -> Any:
         """Return a JSON answer."""
@@ -39,23 +36,23 @@ class Api:
 
     async def text(self, path: str) -> str:
         """Return an answer as text."""
-        return (await self._sent("GET", path)).text
+        return (await self._sent("GET", path)).text()
 
-    async def post(self, path: str, body: object, *, patience: float = QUICK_SECONDS) -> httpx.Response:
+    async def post(self, path: str, body: object, *, patience: float = QUICK_SECONDS) -> Answer:
         """Return the answer to a JSON body within `patience` seconds."""
-        return await self._sent("POST", path, json=body, timeout=patience)
+        return await self._sent("POST", path, body=body, patience=patience)
 
     async def has(self, path: str) -> bool:
         """Tell whether the server takes POST on a path: an empty body is then refused for another reason than 404."""
         try:
-            found = await self._client.post(path, json={})
-        except httpx.HTTPError as error:
+            found = await self._http.ask("POST", path, body={})
+        except Unanswered as error:
             raise gone(error) from error
-        return found.status_code not in {404, 405}
+        return found.status not in {404, 405}
 
     async def is_well(self) -> bool:
         """Tell whether the server says that its engine lives."""
-        return await answers(self._client, "/health")
+        return await self._http.is_well("/health")
 
     @asynccontextmanager
     async def stream(self, path: str, body: object, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Any]]:
@@ -64,33 +61,33 @@ class Api:
         Raises what the server answers, also inside the stream.
         """
         try:
-            async with self._client.stream("POST", path, json=body, timeout=STREAMING) as answer:
-                if answer.status_code != 200:
-                    raise error_of(answer.status_code, await answer.aread(), request)
+            async with self._http.streaming(path, body) as answer:
+                if answer.status != 200:
+                    raise error_of(answer.status, await answer.read(), request)
                 async with aclosing(_events(answer, request)) as events:  # type: ignore[type-var]
                     yield events
-        except httpx.HTTPError as error:
+        except Unanswered as error:
             raise gone(error) from error
 
-    async def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
+    async def _sent(self, method: str, path: str, **more: Any) -> Answer:
         try:
-            answer = await self._client.request(method, path, **more)
-        except httpx.HTTPError as error:
+            answer = await self._http.ask(method, path, **more)
+        except Unanswered as error:
             raise gone(error) from error
-        if answer.status_code != 200:
-            raise error_of(answer.status_code, answer.content, _EMPTY)
+        if answer.status != 200:
+            raise error_of(answer.status, answer.content, _EMPTY)
         return answer
 
 
-async def _events(answer: httpx.Response, request: GenerationRequest) -> AsyncIterator[Any]:
-    async for line in answer.aiter_lines():
-        if not line.startswith("data: {"):
+async def _events(answer: StreamedAnswer, request: GenerationRequest) -> AsyncIterator[Any]:
+    async for line in answer.lines():
+        if not line.startswith(b"data: {"):
             continue
         event = json.loads(line[6:])
         if "error" in event:
             found = event["error"]
             code = found.get("code") if isinstance(found, dict) else None
-            raise error_of(code if isinstance(code, int) else 500, line[6:].encode(), request)
+            raise error_of(code if isinstance(code, int) else 500, line[6:], request)
         yield event
 
 
@@ -123,9 +120,6 @@ def _read(body: bytes) -> tuple[str, str, str]:
     return str(inner.get("message") or inner), str(inner.get("type") or ""), str(inner.get("param") or "")
 
 
-def gone(error: Exception) -> EngineUnavailable:
+def gone(error: Unanswered) -> EngineUnavailable:
     """Return the error of a server that does not answer, or broke off."""
-    what = re.sub(r"\s+", " ", str(error)) or "no answer"
-    return EngineUnavailable(
-        f"the vLLM server does not answer: {type(error).__name__}: {what}", backend=NAME, retry_after=RETRY_SECONDS
-    )
+    return EngineUnavailable(f"the vLLM server does not answer: {error}", backend=NAME, retry_after=RETRY_SECONDS)
