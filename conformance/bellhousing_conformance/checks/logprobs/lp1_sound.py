@@ -35,7 +35,8 @@ def _match(probe: Probe, delta: pb.Delta) -> None:
     """Expect an entry for each token; of a character that is told as a whole, for its last token at most."""
     found = [entry.id for entry in delta.logprobs]
     if delta.token_count > 1 and not probe.supports("parts_of_characters"):
-        probe.holds(len(found) <= delta.token_count, f"expected at most {most} entries, found {len(found)}")
+        most = delta.token_count
+        probe.holds(len(found) <= most, f"expected at most {most} entries, found {len(found)}")
         return
     probe.equal("entries, one for each token", found=len(found), expected=delta.token_count)
     if probe.supports("token_ids"):
