@@ -102,6 +102,8 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
 	@$(IN)pytest -m engine tests/e2e -k ollama
+	@echo "== tests with defects in our backends"
+	@$(IN)pytest -m engine tests/conformance
 
 clean: ## remove environments, tools and builds
 	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

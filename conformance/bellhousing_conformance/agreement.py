@@ -15,6 +15,8 @@ from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import bound_of_no_failures
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
+PARTS_AT = "first difference at token"
+
 
 def greedy(probe: Probe, prompt: str | None = None, **arguments: Unpack[GenerateArguments]) -> pb.GenerateRequest:
     """Return a greedy request, with the log probabilities that tell a near tie where the target has them."""
@@ -42,6 +44,11 @@ def compare(probe: Probe, what: str, left: Run, right: Run, *, allowed: float) -
     probe.observe("pair", what=what, left=ids, right=others, best=gap, allowed=allowed)
 
 
+def partings(places: Iterable[int | None]) -> tuple[Figure, ...]:
+    """Return a figure for each pair that parts, with the place of the first difference, from 1."""
+    return tuple([Figure(name=PARTS_AT, value=place + 1) for place in places if place is not None])
+
+
 def judge(rows: Rows, _alpha: float = 0.0) -> Judgement:
     """Pass when every pair agrees and every other row holds."""
     pairs = [row for row in rows if row["kind"] == "pair"]
@@ -54,6 +61,7 @@ def judge(rows: Rows, _alpha: float = 0.0) -> Judgement:
     figures = (
         Figure(name="pairs", value=len(pairs)),
         Figure(name="pairs that part at a near tie", value=parted - len(wrong)),
+        *partings(first_divergence(row["left"], row["right"]) for row in pairs),
     )
     if wrong:
         return together(Judgement(status=Status.FAIL, figures=figures, problems=tuple(wrong)), *parts)

@@ -13,6 +13,7 @@ from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
 from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
+from bellhousing_conformance.gates import Gates, Watch, gated, watching
 from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.preflight import is_answering
 from bellhousing_conformance.probe import Probe
@@ -25,6 +26,9 @@ from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
 
 TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
 CUT = "the target was too slow for this check"
+SILENT_SHARE = 0.5
+"""A silence of which this process missed this share is not the target's."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,20 +69,27 @@ class Examiner:
     async def examine(self, check: Check) -> Examined:
         """Return what a check comes to. Raises `TargetLost`."""
         began = time.monotonic()
+        async with watching() as watch:
+            examined = await self._caught(check, watch)
+        timed = examined.result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+        return Examined(self._expected(timed), examined.rows)
+
+    async def _caught(self, check: Check, watch: Watch) -> Examined:
+        """Return what a check comes to, whatever it raises but for `TargetLost`."""
         try:
-            examined = await self._examine(check)
-        except (CallFailed, TargetSilent, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
-            examined = Examined(await self._blamed(check, error))
+            return await self._examine(check)
+        except TargetSilent as error:
+            return Examined(await self._silent(check, error, watch.read()))
+        except (CallFailed, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
+            return Examined(await self._blamed(check, error))
         except NotRun as error:
-            examined = Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
+            return Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
         except TargetLost:
             raise
         except Exception as error:
             logger.exception("check %s has a defect of its own", check.id)
             reason = f"the check itself is broken: {type(error).__name__}: {error}"
-            examined = Examined(result_of(check, Status.ERROR, reason=reason))
-        timed = examined.result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
-        return Examined(self._expected(timed), examined.rows)
+            return Examined(result_of(check, Status.ERROR, reason=reason))
 
     async def _examine(self, check: Check) -> Examined:
         absent = [path for path in check.needs if not is_declared(self.model, path)]
@@ -115,19 +126,22 @@ class Examiner:
         scale = SECOND_STAGE_SCALE ** (number - 1)
         began, limit = time.monotonic(), check.seconds * scale * TIME_FACTORS[self.tier]
         rows: list[Row] = []
-        try:
-            async with asyncio.timeout(limit * (2 if check.paired else 1)):
-                await self._observe(check, number, scale, rows)
-        except TimeoutError:
-            # What was seen counts when it is wrong; when it is right, it is less than was asked for.
-            rows = as_recorded(rows)
-            judgement = _cut(check.judge(rows, alpha), limit)
-        else:
-            rows = as_recorded(rows)
-            judgement = check.judge(rows, alpha)
+        is_cut = False
+        async with watching() as watch:
+            try:
+                async with asyncio.timeout(limit * (2 if check.paired else 1)):
+                    await self._observe(check, number, scale, rows)
+            except TimeoutError:
+                is_cut = True
+            gates = watch.read() if check.alone else None
+        rows = as_recorded(rows)
+        judgement = check.judge(rows, alpha)
+        if is_cut:  # what was seen counts when it is wrong; when it is right, it is less than was asked for
+            judgement = _cut(judgement, limit)
         seconds = round(time.monotonic() - began, 3)
         level = alpha if check.two_stage else None
-        return Attempt(number=number, alpha=level, seconds=seconds, judgement=judgement), rows
+        attempt = Attempt(number=number, alpha=level, seconds=seconds, judgement=gated(judgement, gates), gates=gates)
+        return attempt, rows
 
     async def _observe(self, check: Check, number: int, scale: int, rows: list[Row]) -> None:
         """Put into `rows` what the check sees; of a paired check, on both sides, from the same random numbers."""
@@ -167,6 +181,13 @@ class Examiner:
             return await self.other.rows(check.id, number, there)
         except (CallFailed, TargetSilent) as error:
             raise OtherFailed(f"the other target: {error}") from error
+
+    async def _silent(self, check: Check, error: TargetSilent, gates: Gates) -> Result:
+        """Return what a silence means: nothing, where this process itself did not look for a good part of it."""
+        if gates.lag_most < SILENT_SHARE * self.calls.silence:
+            return await self._blamed(check, error)
+        late = f"{error}, but this process itself was woken {gates.lag_most:.3g} s late meanwhile"
+        return result_of(check, Status.INCONCLUSIVE, reason=late)
 
     async def _blamed(self, check: Check, error: Exception) -> Result:
         """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""

@@ -28,6 +28,7 @@ from bellhousing_conformance.report.samples import write_samples
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status, Tier
 
+INTERRUPTED = "the run was interrupted"
 LEAD = "C01"
 """The check of the description: it fails when the target is too incomplete to be asked anything else."""
 
@@ -95,19 +96,23 @@ class _Log:
 
 
 async def run(target: Target, plan: Plan, folder: Path, display: Display | None = None) -> ConformanceReport:
-    """Run the checks of a plan against a target; samples go below `folder`. Whatever happens, there is a report."""
+    """Run the checks of a plan against a target; samples go below `folder`.
+
+    Whatever happens, there is a report: a run that is cancelled ends with what it has.
+    """
     began, clock = datetime.now(UTC), time.monotonic()
     log = _Log(folder, plan.reproduce, display)
     async with Calls(target.where, target.silence) as calls:
         try:
             model = await look(calls, target)
+            log.subject = _subject(target, model, plan.reference)
+            await _run_against(calls, target, model, plan, log)
         except Unjudgeable as error:
             log.failure = str(error)
         except HalfImplemented as error:
             _blame_lead(plan, log, str(error))
-        else:
-            log.subject = _subject(target, model, plan.reference)
-            await _run_against(calls, target, model, plan, log)
+        except asyncio.CancelledError:
+            log.failure = INTERRUPTED
     results = [log.results.get(check.id) or _not_run(check, log.failure) for check in plan.checks]
     return _report(target, plan, log, results, began, time.monotonic() - clock)
 
@@ -148,8 +153,6 @@ async def _run_all(examiner: Examiner, plan: Plan, log: _Log) -> None:
         await _run_some(examiner, rest, plan, log)
     except TargetLost as error:
         log.failure = str(error)
-    except asyncio.CancelledError:
-        log.failure = "the run was interrupted"
 
 
 async def _run_some(examiner: Examiner, checks: Sequence[Check], plan: Plan, log: _Log) -> None:

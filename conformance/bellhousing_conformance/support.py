@@ -21,6 +21,7 @@ MODES: Mapping[str, Callable[[discovery_pb2.Capabilities], bool]] = {
     "sleep": lambda told: told.sleep,
     "prefix_cache": lambda told: told.prefix_cache,
     "determinism": lambda told: told.determinism > discovery_pb2.DETERMINISM_NONE,
+    "parts_of_characters": lambda told: not told.joined_characters,
     "batch_invariance": lambda told: told.determinism == discovery_pb2.DETERMINISM_BATCH_INVARIANT,
     "adapters": lambda told: told.adapters > discovery_pb2.ADAPTER_SUPPORT_NONE,
     "dynamic_adapters": lambda told: told.adapters == discovery_pb2.ADAPTER_SUPPORT_DYNAMIC,

@@ -161,6 +161,7 @@ class Capabilities:
     logprobs_mode: LogprobsMode = "unspecified"
     grammar_syntax: str = ""
     prefix_cache: bool = False
+    joined_characters: bool = False
 
     def range_of(self, name: str) -> Range | None:
         """Return the range of a field that is honoured, by the backend or by core; None for one that is not."""

@@ -57,10 +57,15 @@ FinishReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class SequenceEnd:
-    """Why sequence `index` ended. A failure is an exception, never a reason."""
+    """Why sequence `index` ended. A failure is an exception, never a reason.
+
+    `cut_character` tells of an end inside a character whose bytes the engine keeps; core sees by itself where a delta's
+    bytes are no whole character.
+    """
 
     reason: FinishReason
     index: int = 0
+    cut_character: bool = False
 
 
 @dataclass(frozen=True, slots=True)

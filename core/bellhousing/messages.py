@@ -179,6 +179,7 @@ def capabilities_message(capabilities: Capabilities) -> discovery.Capabilities:
         logprobs_mode=f"LOGPROBS_MODE_{capabilities.logprobs_mode.upper()}",
         grammar_syntax=capabilities.grammar_syntax,
         prefix_cache=capabilities.prefix_cache,
+        joined_characters=capabilities.joined_characters,
     )
 
 

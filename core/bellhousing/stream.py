@@ -76,7 +76,9 @@ class GenerationStream:
         released = self._release()
         for end in finished.sequences:
             sequence = self.sequences[end.index]
-            sequence.reason = sequence.reason or end.reason
+            if not sequence.has_stopped:
+                sequence.reason = end.reason
+                sequence.cut_character |= end.cut_character
         self.state = "finished"
         return released
 

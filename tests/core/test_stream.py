@@ -105,6 +105,15 @@ class StreamMachine(RuleBasedStateMachine):
 TestStreamGrammar = StreamMachine.TestCase
 
 
+@pytest.mark.parametrize(("text", "is_cut"), [("a", True), ("x", False)])
+def test_a_character_that_the_engine_says_is_cut_is_flagged_unless_a_stop_came_before(text: str, is_cut: bool) -> None:
+    stream = GenerationStream(GenerationRequest("id", "p", Sampling(), Stopping(("x",))), "test")
+    stream.start(Started())
+    stream.delta(Delta(text, (1,)))
+    stream.finish(Finished((SequenceEnd("max_tokens", cut_character=True),)))
+    assert [outcome.cut_character for outcome in stream.outcomes()] == [is_cut]
+
+
 def test_the_time_budget_ends_only_the_sequences_that_still_run() -> None:
     stream = GenerationStream(GenerationRequest("id", "p", Sampling(n=2), Stopping(("x",))), "test")
     stream.start(Started())

@@ -113,7 +113,7 @@ class Stream:
     frame, since it may turn out to be the end token. And the engine sends nothing for a token that ends inside a
     character: the last token of the character brings the number of them, and `Vocabulary.recover` their ids where these
     are certain. Where they are not, the delta has the right `token_count` and no ids. The log probabilities of such
-    hidden tokens are not to be had.
+    hidden tokens are not to be had, nor the ids of a character that is cut off: `joined_characters` declares it.
     """
 
     def __init__(self, request: GenerationRequest, vocabulary: Vocabulary | None, canary: int | None) -> None:
@@ -203,7 +203,7 @@ class Stream:
         if missing > 0:
             yield Delta("", (), missing)
         timings = frame.timings or Timings()
-        end = SequenceEnd(_reason(frame))
+        end = SequenceEnd(_reason(frame), cut_character=missing > 0)
         yield Finished((end,), frame.tokens_evaluated, timings.cache_n, timings.prompt_ms / 1000)
 
     def _dropped_grammar(self) -> BellhousingError:

@@ -78,6 +78,7 @@ def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, 
         logprobs_mode="raw",
         grammar_syntax="gbnf" if can_constrain else "",
         prefix_cache=prefix_cache,
+        joined_characters=True,
     )
 
 

@@ -40,6 +40,7 @@ def capabilities(told: Collection[str], *, has_template: bool, adapters: Adapter
         determinism="solo",
         logprobs_mode="raw" if ranges else "unspecified",
         prefix_cache=True,
+        joined_characters=True,
     )
 
 

@@ -1,6 +1,5 @@
 """`prove`."""
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typer import Option
 
 from bellhousing.cli.output import FAILED, say, stdout
 from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.proof.matrix import Cell, KillMatrix, markdown
@@ -44,7 +44,7 @@ def add(app: typer.Typer) -> None:
         check_requirements()
         checks, kinds = selected("full", "", check or ()), _chosen(saboteur or [])
         share = every or (1 if check or saboteur else EVERY)
-        matrix = asyncio.run(prove(checks, kinds, seed, every=0 if declared else share, told=_tell))
+        matrix = run_until_interrupted(prove(checks, kinds, seed, every=0 if declared else share, told=_tell))
         _write(matrix, output)
         for fault in matrix.faults():
             stdout.print(fault, highlight=False, markup=False, soft_wrap=True)

@@ -1,6 +1,5 @@
 """`results`."""
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 from typer import Option
 
 from bellhousing.cli.output import say, stderr
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import selected, tier_of
@@ -47,14 +47,14 @@ def add(app: typer.Typer) -> None:
         command += f" --profile {profile}" if profile else ""
         began = datetime.now(UTC)
         display = RunDisplay(stderr, checks)
-        outcomes = asyncio.run(collect(told, checks, output, display, _tell))
+        outcomes = run_until_interrupted(collect(told, checks, output, display, _tell))
         reports = [outcome.report for outcome in outcomes if outcome.report]
         publish.parent.mkdir(parents=True, exist_ok=True)
         publish.write_text(document(outcomes, command=command, date=began), encoding="utf-8")
         if reports:
             (output / "matrix.html").write_text(matrix_html(reports), encoding="utf-8")
         say(f"results: {publish}; reports: {output}")
-        if not reports or any(outcome.not_started for outcome in outcomes):
+        if not reports or any(outcome.not_started or outcome.is_interrupted for outcome in outcomes):
             raise typer.Exit(INFRASTRUCTURE)
 
 

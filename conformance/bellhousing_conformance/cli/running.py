@@ -1,6 +1,5 @@
 """`run`, `list` and `explain`."""
 
-import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from bellhousing_conformance.against import RecordedOther
 from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
 from bellhousing_conformance.cli.colours import COLOURS
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected, tier_of
@@ -133,12 +133,12 @@ def add(app: typer.Typer) -> None:
     ) -> None:
         """Judge a server and write the report.
 
-        Exit codes: 0 everything passed; 1 a check failed; 2 the command is wrong; 3 the suite could not judge; 4 some
-        checks could not decide.
+        Exit codes: 0 everything passed; 1 a check failed; 2 the command is wrong; 3 the suite could not judge, or was
+        interrupted; 4 some checks could not decide.
         """
         check_requirements()
         try:
-            report = asyncio.run(_run(whom, what, output))
+            report = run_until_interrupted(_run(whom, what, output))
         except DeadlineExceeded as error:  # the server of --start did not come up: nothing was judged
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error

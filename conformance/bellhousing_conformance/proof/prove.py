@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from bellhousing_conformance.check import Check
@@ -48,20 +49,24 @@ async def prove(
     """
     began = time.monotonic()
     plan = {CLEAN: list(checks), **{name: wanted(name, kinds[name], checks, seed, every) for name in kinds}}
-    async with launched([ORACLE], load_seconds=LOAD_SECONDS) as (server, target):
+    rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
+    spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+    async with AsyncExitStack() as stack:
+        # The server ends first: what the workers are at ends with it, when this is cancelled.
+        pool = stack.enter_context(ProcessPoolExecutor(os.cpu_count() or 1, mp_context=spawn))
+        server, target = await stack.enter_async_context(launched([ORACLE], load_seconds=LOAD_SECONDS))
         upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
-        workers = os.cpu_count() or 1
-        spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
-        rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
-        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
 
-            async def row(name: str, met: list[Check]) -> None:
-                ids = [check.id for check in met if not check.alone]
-                if ids:
-                    rows[name] |= await loop.run_in_executor(pool, cells_in_a_process, upstream, name, ids, seed)
-                told(name, rows[name])
+        async def row(name: str, met: list[Check]) -> None:
+            ids = [check.id for check in met if not check.alone]
+            if ids:
+                rows[name] |= await loop.run_in_executor(pool, cells_in_a_process, upstream, name, ids, seed)
+            told(name, rows[name])
 
+        try:
             await asyncio.gather(*(row(name, met) for name, met in plan.items()))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
         for name, met in plan.items():
             alone = [check.id for check in met if check.alone]
             for each in alone:

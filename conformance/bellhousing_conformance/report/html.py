@@ -23,6 +23,7 @@ def html(report: ConformanceReport, _folder: Path) -> str:
         "durations": plots.durations(report.checks),
         "quantiles": plots.quantiles(report.checks),
         "divergences": plots.divergences(report.checks),
+        "partings": plots.first_differences(report.checks),
     }
     return _page("report.html.j2", report=report, matrix=matrix([report]), **pictures)
 

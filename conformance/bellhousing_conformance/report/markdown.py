@@ -15,6 +15,7 @@ from bellhousing_conformance.report.reading import (
     counts,
     duration,
     figure_text,
+    gates,
     groups,
     ids,
     problems,
@@ -47,6 +48,10 @@ def markdown(report: ConformanceReport) -> str:
         lines += ["", f"And {len(bad) - SHOWN_FAILURES} more: {ids([r.id for r in bad[SHOWN_FAILURES:]])}."]
     lines += grouped("Not decided", groups(report.checks, UNDECIDED))
     lines += grouped("Not supported, or different where the contract is silent", groups(report.checks, NOTES))
+    measured = gates(report)
+    if measured:
+        rows = [(g.name, g.worst, g.most, ", ".join(g.broken) or f"none of {g.checks}") for g in measured]
+        lines += ["", "## Gates", "", *table(("of the suite's own process", "worst", "at most", "broken in"), rows)]
     lines += ["", "<details><summary>Every check</summary>", ""]
     lines += table(("check", "status", "what", "figures"), map(_check, report.checks))
     return "\n".join([*lines, "", "</details>"]) + "\n"

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from bellhousing_conformance.gates import Gates
 from bellhousing_conformance.verdict import Figure, Frozen, Judgement, Status, Tier
 
 SCHEMA: Literal["bellhousing.conformance/1"] = "bellhousing.conformance/1"
@@ -43,7 +44,10 @@ class Host(Frozen):
 
 
 class Attempt(Frozen):
-    """One sample and what it came to. `samples` is a file beside the report, `sha256` its digest."""
+    """One sample and what it came to. `samples` is a file beside the report, `sha256` its digest.
+
+    `gates` are measured of the suite itself, for a check that runs alone.
+    """
 
     number: int
     alpha: float | None = None
@@ -51,6 +55,7 @@ class Attempt(Frozen):
     judgement: Judgement
     samples: str = ""
     sha256: str = ""
+    gates: Gates | None = None
 
 
 class Result(Frozen):

@@ -1,13 +1,16 @@
 """The geometry of the pictures of a report; the templates draw them as inline SVG, so that a page needs no script."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
+from bellhousing_conformance.agreement import PARTS_AT
 from bellhousing_conformance.report.model import Result
 from bellhousing_conformance.report.reading import TONES, Tone, duration
 from bellhousing_conformance.verdict import Frozen
 
 LONGEST_SHOWN = 15
+BIN_TOKENS = 4
 LEAST_P_VALUES = 5
 P_FLOOR = 1e-6
 """Smaller p-values are drawn at this one."""
@@ -85,6 +88,21 @@ def quantiles(results: Iterable[Result]) -> Quantiles | None:
         for place, ((value, label), (low, high)) in enumerate(zip(told, bounds, strict=True), 1)
     ]
     return Quantiles(points=tuple(points), most=most)
+
+
+def first_differences(results: Iterable[Result]) -> list[Bar]:
+    """Return at which token compared outputs part, in bins of `BIN_TOKENS`, as shares of the fullest bin."""
+    places = [int(figure.value) for result in results for figure in result.figures if figure.name == PARTS_AT]
+    counts = Counter((place - 1) // BIN_TOKENS for place in places)
+    most = max(counts.values(), default=0)
+    return [
+        Bar(
+            label=f"{number * BIN_TOKENS + 1} to {(number + 1) * BIN_TOKENS}",
+            value=str(counts[number]),
+            share=counts[number] / most,
+        )
+        for number in range(max(counts, default=-1) + 1)
+    ]
 
 
 def divergences(results: Iterable[Result]) -> list[Range]:

@@ -1,10 +1,11 @@
 """What is read off a report, in words: every form of it says the same, and none calls success what is not."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from bellhousing_conformance.check import CONFORMANT
+from bellhousing_conformance.gates import MOST_CPU_SHARE, MOST_LAG_SECONDS
 from bellhousing_conformance.report.model import ConformanceReport, Profile, Result
 from bellhousing_conformance.verdict import Figure, Frozen, Status
 
@@ -55,6 +56,37 @@ class Group(Frozen):
     status: Status
     reason: str
     results: tuple[Result, ...]
+
+
+class GateLine(Frozen):
+    """A gate over the checks of a run that ran alone: the worst found, the limit, and the checks that broke it."""
+
+    name: str
+    worst: str
+    most: str
+    broken: tuple[str, ...]
+    checks: int
+
+
+def gates(report: ConformanceReport) -> list[GateLine]:
+    """Return the gates; none where no check that ran alone was observed."""
+    told = [(r.id, a.gates) for r in report.checks for a in r.attempts if a.gates is not None]
+    if not told:
+        return []
+    number = len({check for check, _ in told})
+    lags = [(check, found.lag_p99) for check, found in told]
+    shares = [(check, found.cpu_share) for check, found in told]
+    return [
+        _gate_line("loop lag, p99", lags, MOST_LAG_SECONDS, lambda value: f"{value * 1000:.0f} ms", number),
+        _gate_line("client CPU, of one core", shares, MOST_CPU_SHARE, lambda value: f"{value:.0%}", number),
+    ]
+
+
+def _gate_line(
+    name: str, told: Sequence[tuple[str, float]], most: float, text: Callable[[float], str], checks: int
+) -> GateLine:
+    broken = tuple(dict.fromkeys(check for check, value in told if value > most))
+    return GateLine(name=name, worst=text(max(v for _, v in told)), most=text(most), broken=broken, checks=checks)
 
 
 def standing(report: ConformanceReport) -> Standing:

@@ -5,6 +5,7 @@ from pathlib import Path
 from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.examination import CUT
+from bellhousing_conformance.gates import gated
 from bellhousing_conformance.report.model import Attempt, ConformanceReport
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, profiles_of
 from bellhousing_conformance.report.samples import read_samples
@@ -35,7 +36,7 @@ def _faults(attempt: Attempt, folder: Path, check: Check) -> list[str]:
         rows = read_samples(folder, attempt.samples, attempt.sha256)
     except ConfigurationError as error:
         return [error.message]
-    again = check.judge(rows, ALPHAS[attempt.number - 1])
+    again = gated(check.judge(rows, ALPHAS[attempt.number - 1]), attempt.gates)
     told = attempt.judgement
     faults = [] if again.figures == told.figures else [f"expected figures {again.figures}, found {told.figures}"]
     is_cut = told.status is Status.INCONCLUSIVE and any(CUT in problem for problem in told.problems)

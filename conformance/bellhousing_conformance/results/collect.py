@@ -12,7 +12,7 @@ from bellhousing_conformance.check import Check
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.writers import write_report
 from bellhousing_conformance.results.entries import EntriesFile, Entry
-from bellhousing_conformance.runner import Display, Plan, command, run
+from bellhousing_conformance.runner import INTERRUPTED, Display, Plan, command, run
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.verdict import Frozen
 
@@ -27,6 +27,11 @@ class Outcome(Frozen):
     absent: str = ""
     not_started: str = ""
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the command was told to end meanwhile."""
+        return INTERRUPTED in (self.not_started, self.report.failure if self.report else "")
+
 
 Told = Callable[[Outcome], None]
 
@@ -34,13 +39,22 @@ Told = Callable[[Outcome], None]
 async def collect(
     told: EntriesFile, checks: Sequence[Check], folder: Path, display: Display | None, done: Told
 ) -> list[Outcome]:
-    """Judge the entries in order; each report goes to a folder of its name, and `done` hears of each outcome."""
-    outcomes = []
+    """Judge the entries in order; each report goes to a folder of its name, and `done` hears of each outcome.
+
+    When this is cancelled, the entries that were not judged are told as not started.
+    """
+    outcomes: list[Outcome] = []
     for entry in told.target:
+        if outcomes and outcomes[-1].is_interrupted:
+            outcomes.append(Outcome(entry=entry, not_started=INTERRUPTED))
+            continue
         plan = Plan(
             checks, told.tier, told.seed, keep_going=True, reproduce=command(entry.flags(), told.tier, told.seed)
         )
-        outcome = await _judged(entry, plan, folder / entry.name, display)
+        try:
+            outcome = await _judged(entry, plan, folder / entry.name, display)
+        except asyncio.CancelledError:
+            outcome = Outcome(entry=entry, not_started=INTERRUPTED)
         if outcome.report is not None:
             write_report(outcome.report, folder / entry.name)
         done(outcome)

@@ -127,7 +127,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., state_detail: _Optional[str] = ..., backend: _Optional[str] = ..., backend_version: _Optional[str] = ..., engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., model_digest: _Optional[str] = ..., tokenizer_digest: _Optional[str] = ..., precision: _Optional[str] = ..., context_length: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., defaults: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., eos_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Capabilities(_message.Message):
-    __slots__ = ("parameters", "token_ids", "tokenize", "detokenize", "embed", "adapters", "sleep", "determinism", "logprobs_mode", "grammar_syntax", "prefix_cache")
+    __slots__ = ("parameters", "token_ids", "tokenize", "detokenize", "embed", "adapters", "sleep", "determinism", "logprobs_mode", "grammar_syntax", "prefix_cache", "joined_characters")
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     TOKENIZE_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class Capabilities(_message.Message):
     LOGPROBS_MODE_FIELD_NUMBER: _ClassVar[int]
     GRAMMAR_SYNTAX_FIELD_NUMBER: _ClassVar[int]
     PREFIX_CACHE_FIELD_NUMBER: _ClassVar[int]
+    JOINED_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     parameters: _containers.RepeatedCompositeFieldContainer[ParameterCapability]
     token_ids: bool
     tokenize: bool
@@ -150,7 +151,8 @@ class Capabilities(_message.Message):
     logprobs_mode: LogprobsMode
     grammar_syntax: str
     prefix_cache: bool
-    def __init__(self, parameters: _Optional[_Iterable[_Union[ParameterCapability, _Mapping]]] = ..., token_ids: bool = ..., tokenize: bool = ..., detokenize: bool = ..., embed: bool = ..., adapters: _Optional[_Union[AdapterSupport, str]] = ..., sleep: bool = ..., determinism: _Optional[_Union[Determinism, str]] = ..., logprobs_mode: _Optional[_Union[LogprobsMode, str]] = ..., grammar_syntax: _Optional[str] = ..., prefix_cache: bool = ...) -> None: ...
+    joined_characters: bool
+    def __init__(self, parameters: _Optional[_Iterable[_Union[ParameterCapability, _Mapping]]] = ..., token_ids: bool = ..., tokenize: bool = ..., detokenize: bool = ..., embed: bool = ..., adapters: _Optional[_Union[AdapterSupport, str]] = ..., sleep: bool = ..., determinism: _Optional[_Union[Determinism, str]] = ..., logprobs_mode: _Optional[_Union[LogprobsMode, str]] = ..., grammar_syntax: _Optional[str] = ..., prefix_cache: bool = ..., joined_characters: bool = ...) -> None: ...
 
 class ParameterCapability(_message.Message):
     __slots__ = ("field", "minimum", "maximum", "exclusive_minimum", "exclusive_maximum", "max_items", "by_server")

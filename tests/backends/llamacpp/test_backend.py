@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bellhousing.backend import Backend
 from bellhousing.errors import ContextOverflow, EngineUnavailable, InvalidRequest
-from bellhousing.events import Delta, Started
+from bellhousing.events import Delta, SequenceEnd, Started
 from bellhousing.requests import Chat, ChatMessage, Prompt
 from tests.backends.llamacpp.conftest import CONTEXT, PLACES, Running, Start, becomes_idle, generate, request
 
@@ -155,12 +155,19 @@ async def test_a_character_of_several_tokens_comes_whole_with_all_its_ids(engine
 
 
 @pytest.mark.parametrize("limit", [4, 5])
-async def test_tokens_of_a_character_that_was_cut_off_are_counted(engine: Running, limit: int) -> None:
+async def test_a_character_that_was_cut_off_is_flagged_and_its_tokens_are_counted(engine: Running, limit: int) -> None:
     bias = {token.id: 100.0 for token in await engine.backend.tokenize("😀", add_special=False)}
     output = await generate(engine, request("Smile: 😀😀😀😀", logit_bias=bias, max_tokens=limit))
     assert output.text == "😀"
     assert output.count == limit
-    assert output.reason == "max_tokens"
+    assert output.finished.sequences == (SequenceEnd("max_tokens", cut_character=True),)
+
+
+async def test_an_output_that_ends_between_characters_is_not_flagged(engine: Running) -> None:
+    bias = {token.id: 100.0 for token in await engine.backend.tokenize("😀", add_special=False)}
+    output = await generate(engine, request("Smile: 😀😀😀😀", logit_bias=bias, max_tokens=6))
+    assert not output.finished.sequences[0].cut_character
+    assert engine.info.capabilities.joined_characters
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

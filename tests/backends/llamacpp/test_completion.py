@@ -93,6 +93,7 @@ async def test_bytes_that_are_no_character_come_as_they_are() -> None:
 async def test_tokens_of_a_character_that_never_came_are_counted(stop_type: str, predicted: int, missing: int) -> None:
     output = output_of(await events(sent(PROGRESS, token("a", A, 1), last(predicted, stop_type))))
     assert output.deltas[1:] == ([Delta("", (), missing)] if missing else [])
+    assert output.finished.sequences[0].cut_character == (missing > 0)
 
 
 @pytest.mark.parametrize(

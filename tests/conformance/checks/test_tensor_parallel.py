@@ -8,7 +8,7 @@ from bellhousing_conformance.verdict import Row, Status
 def distributions(shift: float, count: int = 6) -> list[Row]:
     reference = {"1": math.log(0.5), "2": math.log(0.5)}
     found = {"1": math.log(0.5 + shift), "2": math.log(0.5 - shift)}
-    return [{"kind": "distributions", "reference": reference, "found": found, "most": 1e-3}] * count
+    return [{"kind": "distributions", "reference": reference, "found": found, "precision": "bfloat16"}] * count
 
 
 def test_t01_distributions_within_the_tier_pass_and_others_fail() -> None:
@@ -18,6 +18,11 @@ def test_t01_distributions_within_the_tier_pass_and_others_fail() -> None:
 
 def test_t01_few_distributions_decide_nothing() -> None:
     assert t01.judge(distributions(0.0, count=2), 0.0).status is Status.INCONCLUSIVE
+
+
+def test_t01_a_precision_without_a_tier_decides_nothing() -> None:
+    rows = [{**row, "precision": "unheard-of"} for row in distributions(0.0)]
+    assert t01.judge(rows, 0.0).status is Status.INCONCLUSIVE
 
 
 def token(below: float) -> Row:

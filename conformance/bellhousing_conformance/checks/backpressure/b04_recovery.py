@@ -66,7 +66,10 @@ async def an_overload_passes(probe: Probe) -> None:
             for _ in range(size):
                 await _single(probe, "after")
             if judge(probe.rows, 0.0).status is Status.PASS:
-                return
+                break
+        # Requests that ended the waiting were chosen for being quick: fresh ones decide, whatever they show.
+        for _ in range(size):
+            await _single(probe, "after")
 
 
 async def _overload(probe: Probe, count: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """D03: a prompt that is in the cache gives what it gave when it was new."""
 
 from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.agreement import partings
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.near_tie import TOLERANCES, first_divergence
@@ -27,6 +28,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
         Figure(name="n", value=len(pairs)),
         Figure(name="prompts known to be cached", value=cached),
         Figure(name="outputs that part at a near tie", value=len(parted) - len(wrong)),
+        *partings(place for _, place in parted),
     )
     if wrong:
         return Judgement(status=Status.FAIL, figures=figures, problems=tuple(_problem(*each) for each in wrong))

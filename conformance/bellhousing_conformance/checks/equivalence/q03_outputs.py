@@ -4,13 +4,14 @@ from collections import defaultdict
 
 from bellhousing_conformance.against import comparing
 from bellhousing_conformance.check import check
-from bellhousing_conformance.mmd import discrepancy
+from bellhousing_conformance.discrepancy import discrepancy
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.texts import beginning_of
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 TOKENS = 6
 SAMPLES = 48
+SEED = 1
 MARGIN = 0.1
 """Largest squared distance of token probabilities, relative to their own squared length, that counts as equal."""
 
@@ -20,7 +21,8 @@ def compare(target: Rows, other: Rows, alpha: float) -> Judgement:
     sides = [_by_prompt(rows) for rows in (target, other)]
     prompts = sorted(sides[0].keys() & sides[1].keys())
     try:
-        found = discrepancy([(sides[0][prompt], sides[1][prompt]) for prompt in prompts], TOKENS)
+        pairs = [(sides[0][prompt], sides[1][prompt]) for prompt in prompts]
+        found = discrepancy(pairs, TOKENS, seed=SEED, alpha=alpha, neighbours=False)
     except ValueError as error:
         return Judgement(status=Status.INCONCLUSIVE, problems=(str(error),))
     figures = (

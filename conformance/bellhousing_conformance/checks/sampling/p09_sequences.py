@@ -16,7 +16,8 @@ def judge(rows: Rows, alpha: float) -> Judgement:
     prompts = [row for row in rows if row["kind"] == "prompt"]
     if not prompts:
         return Judgement(status=Status.INCONCLUSIVE, problems=("nothing was drawn",))
-    found = discrepancy([(row["target"], row["reference"]) for row in prompts], prompts[0]["seed"], alpha)
+    pairs = [(row["target"], row["reference"]) for row in prompts]
+    found = discrepancy(pairs, LENGTH, seed=prompts[0]["seed"], alpha=alpha, neighbours=True)
     reference = prompts[0]["from"]
     figures = (
         Figure(name="prompts", value=len(prompts)),

@@ -1,33 +1,35 @@
 """T01: the model over several ranks is the model on one."""
 
-import math
-
 from bellhousing_conformance.check import check
+from bellhousing_conformance.divergence import mean_interval
 from bellhousing_conformance.first_token import conditional_kl, first_logprobs
 from bellhousing_conformance.oracles import Oracle
+from bellhousing_conformance.precision import tier_of
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, NotRun, Rows, Status
 
-TIERS = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 1e-3, "float16": 1e-3}
-QUANTISED = 6e-2
+LEAST = 3
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
-    """Judge the upper 95 % bound of the mean KL from the model on one device, by Student's t, against its tier."""
-    from scipy.stats import t
-
+    """Pass when the upper bound of the mean KL is within the tier, fail when even the lower one is not."""
     told = [row for row in rows if row["kind"] == "distributions"]
-    values = [conditional_kl(row["reference"], row["found"]) for row in told]
-    if len(values) < 3:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three distributions were told",))
-    n, mean = len(values), math.fsum(values) / len(values)
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
-    high, most = mean + float(t.ppf(0.95, n - 1)) * spread, told[0]["most"]
-    figures = (Figure(name="n", value=n), Figure(name="mean KL, nats", value=mean, low=0.0, high=high))
-    if high <= most:
+    tier = tier_of(told[0]["precision"]) if told else None
+    if len(told) < LEAST or tier is None:
+        lacking = "less than three distributions" if len(told) < LEAST else "a precision without a tier"
+        return Judgement(status=Status.INCONCLUSIVE, problems=(f"{lacking} was told",))
+    mean, low, high = mean_interval([[conditional_kl(row["reference"], row["found"])] for row in told])
+    figures = (
+        Figure(name="n", value=len(told)),
+        Figure(name="mean KL in nats", value=mean, low=low, high=high),
+        Figure(name="bound in nats", value=tier.divergence),
+    )
+    if high <= tier.divergence:
         return Judgement(status=Status.PASS, figures=figures)
-    problem = f"mean KL from the model on one device: expected at most {most:g} nat, found {mean:.3g} (to {high:.3g})"
-    return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
+    wanted = f"expected at most {tier.divergence:g} nat ({tier.name})"
+    problem = f"mean KL from the model on one device: {wanted}, found {mean:.3g}, between {low:.3g} and {high:.3g}"
+    status = Status.FAIL if low > tier.divergence else Status.INCONCLUSIVE
+    return Judgement(status=status, figures=figures, problems=(problem,))
 
 
 def reference(probe: Probe) -> Oracle:
@@ -44,15 +46,15 @@ def reference(probe: Probe) -> Oracle:
     profile="tensor-parallel",
     needs=("tensor_parallel", "logprobs.top", "sampling.max_tokens", "token_ids"),
     judge=judge,
-    statistic="mean KL of the first token over prompts, upper 95 % bound",
-    finds="a mean KL above the tier: 1e-5 float32, 1e-3 bfloat16, 6e-2 with 4 bits",
+    statistic="mean KL of the first token; one-sided 95 % bootstrap over prompts",
+    finds="a mean KL above the precision's tier by more than the width of the interval",
     tier="standard",
 )
 async def the_distributions_are_those_of_one_device(probe: Probe) -> None:
     """Compare first tokens after many prompts with the reference."""
-    exact, most = reference(probe), TIERS.get(probe.model.precision.lower(), QUANTISED)
+    exact, precision = reference(probe), probe.model.precision
     for _ in range(probe.size(smoke=6, standard=40)):
         prompt = probe.prompt()
         found = await first_logprobs(probe, prompt)
         known = {str(token): value for token, value in exact.logprobs(exact.ids(prompt)).items()}
-        probe.observe("distributions", reference=known, found=found, most=most)
+        probe.observe("distributions", reference=known, found=found, precision=precision)
