@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from bellhousing_conformance.check import CONFORMANT
-from bellhousing_conformance.gates import MOST_CPU_SHARE, MOST_LAG_SECONDS
+from bellhousing_conformance.gates import MOST_CPU_SHARE, MOST_LAG_SECONDS, MOST_STALL_SECONDS
 from bellhousing_conformance.report.model import ConformanceReport, Profile, Result
 from bellhousing_conformance.verdict import Figure, Frozen, Status
 
@@ -75,9 +75,11 @@ def gates(report: ConformanceReport) -> list[GateLine]:
         return []
     number = len({check for check, _ in told})
     lags = [(check, found.lag_p99) for check, found in told]
+    stalls = [(check, found.lag_most) for check, found in told]
     shares = [(check, found.cpu_share) for check, found in told]
     return [
         _gate_line("loop lag, p99", lags, MOST_LAG_SECONDS, lambda value: f"{value * 1000:.0f} ms", number),
+        _gate_line("longest stall", stalls, MOST_STALL_SECONDS, lambda value: f"{value * 1000:.0f} ms", number),
         _gate_line("client CPU, of one core", shares, MOST_CPU_SHARE, lambda value: f"{value:.0%}", number),
     ]
 
