@@ -1,6 +1,7 @@
 """What happened to one request and when: the single source of TTFT, inter-token latency and queue time."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -9,13 +10,16 @@ class Timeline:
     """The life of a request. Times are `time.monotonic_ns`; 0 means it has not happened.
 
     `code` is the gRPC status name once finished; `reason` is the error's reason or the first finish reason.
+    `completion_tokens` counts those of a failed request too. `trace_context` has the W3C headers that the caller sent.
     """
 
-    request_id: str
-    model: str
-    backend: str
+    request_id: str = ""
+    model: str = ""
+    backend: str = ""
     tenant: str = ""
     adapter: str = ""
+    is_chat: bool = False
+    trace_context: Mapping[str, str] = field(default_factory=dict)
     received_unix_ns: int = field(default_factory=time.time_ns)
     received: int = field(default_factory=time.monotonic_ns)
     dispatched: int = 0
@@ -29,6 +33,7 @@ class Timeline:
     engine_prefill_seconds: float | None = None
     code: str = ""
     reason: str = ""
+    finish_reasons: tuple[str, ...] = ()
 
     def since_received(self, stamp: int) -> float:
         """Return the seconds from `received` to `stamp`."""
