@@ -38,3 +38,12 @@ class Timeline:
     def since_received(self, stamp: int) -> float:
         """Return the seconds from `received` to `stamp`."""
         return (stamp - self.received) / 1e9
+
+    @property
+    def seconds_per_output_token(self) -> float | None:
+        """The mean time between tokens after the first; None below two tokens.
+
+        (last_token - first_token) / (tokens - 1), where `tokens` is the mean length of the request's sequences.
+        """
+        tokens = self.completion_tokens / max(1, len(self.finish_reasons))
+        return (self.last_token - self.first_token) / 1e9 / (tokens - 1) if tokens >= 2 else None
