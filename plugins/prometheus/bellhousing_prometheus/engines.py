@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from bellhousing.buckets import REQUEST_DURATION
 from bellhousing.config import Config
 from bellhousing.hookspecs import AdapterEvent, EngineEvent
 from bellhousing_prometheus.labels import BoundedLabel
-from bellhousing_prometheus.requests import DURATION_BUCKETS
 
 
 class EngineMetrics:
@@ -34,7 +34,7 @@ class EngineMetrics:
             "bellhousing_adapter_load_seconds",
             "Time that a load of an adapter took.",
             names,
-            buckets=DURATION_BUCKETS,
+            buckets=REQUEST_DURATION,
             registry=registry,
         )
         for model in config.models:

@@ -4,14 +4,10 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from bellhousing.buckets import REQUEST_DURATION, TIME_PER_OUTPUT_TOKEN, TIME_TO_FIRST_TOKEN
 from bellhousing.timeline import Timeline
 from bellhousing_prometheus.labels import BoundedLabel
 
-# The buckets of the OpenTelemetry semantic conventions for generative AI: `gen_ai.server.request.duration`,
-# `gen_ai.server.time_to_first_token` and `gen_ai.server.time_per_output_token`, in seconds.
-DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 WHO = ("model", "backend", "adapter", "tenant")
 
 
@@ -55,17 +51,17 @@ class RequestMetrics:
         self._completion = counter("completion_tokens", "Output tokens of requests that ended.", "code")
         self._waiting = gauge("requests_waiting", "Requests in the queue, or waiting for their adapter.")
         self._running = gauge("requests_running", "Requests with the engine.")
-        self._duration = histogram("request_duration_seconds", "Arrival to end.", DURATION_BUCKETS, "code")
-        self._queue = histogram("queue_seconds", "Arrival to the engine.", DURATION_BUCKETS)
-        self._ttft = histogram("time_to_first_token_seconds", "Arrival to the first token.", FIRST_TOKEN_BUCKETS)
-        self._prefill = histogram("prefill_seconds", "Handed to the engine to its first token.", FIRST_TOKEN_BUCKETS)
-        self._decode = histogram("decode_seconds", "First token to last.", DURATION_BUCKETS)
+        self._duration = histogram("request_duration_seconds", "Arrival to end.", REQUEST_DURATION, "code")
+        self._queue = histogram("queue_seconds", "Arrival to the engine.", REQUEST_DURATION)
+        self._ttft = histogram("time_to_first_token_seconds", "Arrival to the first token.", TIME_TO_FIRST_TOKEN)
+        self._prefill = histogram("prefill_seconds", "Handed to the engine to its first token.", TIME_TO_FIRST_TOKEN)
+        self._decode = histogram("decode_seconds", "First token to last.", REQUEST_DURATION)
         self._per_token = histogram(
-            "time_per_output_token_seconds", "A request's mean time between tokens.", PER_TOKEN_BUCKETS
+            "time_per_output_token_seconds", "A request's mean time between tokens.", TIME_PER_OUTPUT_TOKEN
         )
-        self._inter_token = histogram("inter_token_latency_seconds", "Time between two tokens.", PER_TOKEN_BUCKETS)
+        self._inter_token = histogram("inter_token_latency_seconds", "Time between two tokens.", TIME_PER_OUTPUT_TOKEN)
         self._engine_prefill = histogram(
-            "engine_prefill_seconds", "Prefill as the engine measures it.", FIRST_TOKEN_BUCKETS
+            "engine_prefill_seconds", "Prefill as the engine measures it.", TIME_TO_FIRST_TOKEN
         )
 
     def refused(self, timeline: Timeline) -> None:
