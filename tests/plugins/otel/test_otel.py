@@ -39,7 +39,6 @@ async def test_a_request_is_one_span_with_its_timeline_as_events(collector: Coll
     assert [span.start_time_unix_nano, *stamps, span.end_time_unix_nano] == sorted(
         [span.start_time_unix_nano, *stamps, span.end_time_unix_nano]
     )
-    assert stamps[3] - stamps[2] >= 0.03e9
     assert span.status.code == Status.STATUS_CODE_UNSET
 
 
