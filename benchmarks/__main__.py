@@ -7,12 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, ollama_production, over_ollama, over_tgi, over_vllm, streams
+from benchmarks import contract, engine, monitoring, ollama_production, over_ollama, over_tgi, over_vllm, streams
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
     "Contract overhead on the simulator at zero latency": contract.measure,
     "Many streams": streams.measure,
+    "Metrics on and off": monitoring.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
     "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,

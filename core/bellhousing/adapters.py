@@ -7,7 +7,7 @@ device is full the least recently used adapter without a lease goes.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from bellhousing.backend import AdapterFiles, Backend
 from bellhousing.errors import AlreadyExists, BellhousingError, NotFound, Overloaded, PreconditionFailed
+from bellhousing.hookspecs import AdapterChange
 
 AdapterState = Literal["registered", "fetching", "host", "device", "failed"]
 SAFE_SUFFIXES = (".safetensors", ".gguf")
@@ -49,10 +50,15 @@ class AdapterEntry:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
 
+Watcher = Callable[[str, AdapterChange, float], None]
+"""Is told an adapter's name, what happened to it, and the seconds that it took."""
+
+
 class Adapters:
     """The adapters of one model. `roots` are the directories they may come from, `slots` bounds those on the device."""
 
-    def __init__(self, roots: Sequence[Path], slots: int) -> None:
+    def __init__(self, roots: Sequence[Path], slots: int, watcher: Watcher = lambda *_: None) -> None:
+        self._watcher = watcher
         self._roots = tuple(root.resolve() for root in roots)
         self._slots = slots
         self._entries: dict[str, AdapterEntry] = {}
@@ -131,30 +137,38 @@ class Adapters:
             if entry.state == "device":
                 return entry
             await self._make_room(entry, backend)
+            began = time.monotonic()
             try:
                 if await _has_changed(entry):
                     raise PreconditionFailed(f"adapter {name!r} has changed on disk since it was registered")
                 await backend.load_adapter(AdapterFiles(entry.name, str(entry.path), entry.digest))
             except BellhousingError as error:
                 entry.state, entry.state_detail = "failed", error.message
+                self._watcher(name, "load_failed", time.monotonic() - began)
                 raise
             entry.state, entry.state_detail = "device", ""
             entry.load_count += 1
+            self._watcher(name, "loaded", time.monotonic() - began)
         return entry
 
     async def unload(self, name: str, backend: Backend, *, forget: bool = False) -> None:
         """Take an adapter off the device. Raises `PreconditionFailed` while a request uses it."""
-        entry = self.find(name)
+        await self._unload(self.find(name), backend, "unloaded")
+        if forget:
+            self._entries.pop(name, None)
+
+    async def _unload(self, entry: AdapterEntry, backend: Backend, change: AdapterChange) -> None:
+        name = entry.name
         if entry.is_static:
             raise PreconditionFailed(f"adapter {name!r} came with the engine and stays as long as the engine runs")
         if entry.leases:
             raise PreconditionFailed(f"adapter {name!r} is in use by {entry.leases} requests, expected none")
         async with entry.changing:
             if entry.state == "device":
+                began = time.monotonic()
                 await backend.unload_adapter(name)
                 entry.state = "host"
-            if forget:
-                self._entries.pop(name, None)
+                self._watcher(name, change, time.monotonic() - began)
 
     async def _make_room(self, entry: AdapterEntry, backend: Backend) -> None:
         resident = [e for e in self._entries.values() if e.state == "device" and e is not entry]
@@ -167,7 +181,7 @@ class Adapters:
                 reason="ADAPTER_SLOTS_FULL",
                 retry_after=1.0,
             )
-        await self.unload(min(idle, key=lambda e: e.last_used).name, backend)
+        await self._unload(min(idle, key=lambda e: e.last_used), backend, "evicted")
 
     def _allowed(self, source: str) -> Path:
         parts = urlsplit(source)

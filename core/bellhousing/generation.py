@@ -118,6 +118,8 @@ class Generation:
             self._outbox.close(self._deadline_error() if timer.expired() else self._defect(error))
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the client gets INTERNAL
             self._outbox.close(self._defect(error))
+        finally:
+            self._note_tokens()
 
     async def _read_within_budget(self, backend: Backend) -> None:
         budget = self.accepted.time_budget
@@ -129,7 +131,6 @@ class Generation:
             if not timer.expired() or self._stream.state != "started":
                 raise
             self._outbox.put(self._stream.cut("time_budget"))
-        self._note_tokens()
 
     async def _read_events(self, backend: Backend) -> None:
         outbox, stream, timeline = self._outbox, self._stream, self.timeline
@@ -143,7 +144,7 @@ class Generation:
                 if not timeline.first_token:
                     self._note_first_token()
                 if observed:
-                    self._plugins.delta(timeline, event.token_count)
+                    self._plugins.delta(timeline, event.token_count, event.index)
                 outbox.put(stream.delta(event))
                 if stream.all_stopped:
                     stream.cut("unspecified_stop")

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     import typer
 
     from bellhousing.config import Config
+    from bellhousing.load import Loads
     from bellhousing.migration import Origin
     from bellhousing.timeline import Timeline
 
 PROJECT = "bellhousing"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+AdapterChange = Literal["loaded", "load_failed", "evicted", "unloaded"]
+"""`evicted` made room for another adapter; `unloaded` was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,17 @@ class EngineEvent:
     backend: str
     state: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEvent:
+    """An adapter came to the device or left it, or its load failed; `seconds` is how long a load took."""
+
+    model: str
+    backend: str
+    adapter: str
+    change: AdapterChange
+    seconds: float = 0.0
 
 
 @hookspec
@@ -71,6 +86,28 @@ def bellhousing_add_services(server: grpc.aio.Server, config: Config) -> None:
 
 
 @hookspec
+def bellhousing_server_started(loads: Loads) -> None:
+    """Fires once when the server listens, before a model is loaded, in the server's event loop.
+
+    `loads` may be awaited there at any time; it asks the engines, so call it no more than once a second.
+    """
+
+
+@hookspec
+def bellhousing_server_stopped() -> None:
+    """Let go of what you hold. Fires once when the server has ended, even one that never came to listen."""
+
+
+@hookspec
+def bellhousing_request_refused(timeline: Timeline) -> None:
+    """Fires when a call for generation is refused before it is received; then nothing else fires for it.
+
+    `timeline.code` and `timeline.reason` say why: the caller, the model's name or state, or the request itself. `model`
+    and `backend` are empty when no such model is served, `tenant` when the caller is not known, `adapter` always.
+    """
+
+
+@hookspec
 def bellhousing_request_received(timeline: Timeline) -> None:
     """Fires when a valid request for generation has arrived, before it queues."""
 
@@ -86,8 +123,11 @@ def bellhousing_first_token(timeline: Timeline) -> None:
 
 
 @hookspec
-def bellhousing_delta(timeline: Timeline, tokens: int) -> None:
-    """Fires for each delta of the engine, before it is delivered. Keep it short: it is on the path of every token."""
+def bellhousing_delta(timeline: Timeline, tokens: int, index: int) -> None:
+    """Fires for each delta of sequence `index`, before it is delivered; `timeline.last_token` is when it came.
+
+    Keep it short: it is on the path of every token.
+    """
 
 
 @hookspec
@@ -98,3 +138,8 @@ def bellhousing_request_finished(timeline: Timeline) -> None:
 @hookspec
 def bellhousing_engine_changed(event: EngineEvent) -> None:
     """Fires when a model's engine changes state, such as SERVING to RESTARTING."""
+
+
+@hookspec
+def bellhousing_adapter_changed(event: AdapterEvent) -> None:
+    """Fires when an adapter was loaded or could not be, was evicted or unloaded. Not when its engine ends."""

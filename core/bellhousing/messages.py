@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from bellhousing.adapters import AdapterEntry
-from bellhousing.backend import EngineLoad, ModelInfo
+from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range
 from bellhousing.events import Delta, FinishReason, Started, TokenLogprob, TopLogprob
 from bellhousing.generation import Report
+from bellhousing.load import ModelLoad
 from bellhousing.models import ModelState, ServedModel
 from bellhousing.settings import EngineSettings
 from bellhousing.stream import SequenceOutcome
@@ -249,23 +250,23 @@ def adapter_message(entry: AdapterEntry, model: str) -> admin.Adapter:
     return message
 
 
-def load_message(model: ServedModel, engine: EngineLoad) -> discovery.Load:
-    """Return how busy a model is: core's own counts and what the engine tells."""
-    gate = model.admission
+def load_message(load: ModelLoad) -> discovery.Load:
+    """Return the message of how busy a model is."""
+    engine = load.engine
     return discovery.Load(
-        model=model.name,
-        state=STATES[model.state],
-        queued=gate.queued,
-        queued_tokens=gate.queued_tokens,
-        running=gate.running,
-        max_running=gate.limits.max_running,
-        tokens_in_flight=gate.running_tokens,
+        model=load.model,
+        state=STATES[load.state],
+        queued=load.queued,
+        queued_tokens=load.queued_tokens,
+        running=load.running,
+        max_running=load.max_running,
+        tokens_in_flight=load.tokens_in_flight,
         engine_running=engine.running,
         engine_waiting=engine.waiting,
         kv_cache_usage=engine.kv_cache_usage,
         prefix_cache_queries=engine.prefix_cache_queries,
         prefix_cache_hits=engine.prefix_cache_hits,
-        resident_adapters=model.adapters.resident(),
-        drain_rate=gate.requests_per_second(),
+        resident_adapters=load.resident_adapters,
+        drain_rate=load.drain_rate,
         speculative_acceptance=engine.speculative_acceptance,
     )

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ from bellhousing.errors import (
 )
 from bellhousing.events import Progress
 from bellhousing.generation import Generation
-from bellhousing.hookspecs import EngineEvent
+from bellhousing.hookspecs import AdapterChange, AdapterEvent, EngineEvent
 from bellhousing.process import ProcessBackend
 from bellhousing.settings import EngineSettings, ModelSpec, Strict
 from bellhousing.sources import resolve
@@ -33,16 +34,23 @@ from bellhousing.sources import resolve
 logger = logging.getLogger(__name__)
 
 ModelState = Literal["unloaded", "loading", "serving", "draining", "restarting", "failed", "sleeping"]
-Watcher = Callable[[EngineEvent], None]
 RETRY_WHILE_LOADING_SECONDS = 1.0
 STABLE_SECONDS = 60.0
 """An engine that lived this long counts as healthy: its next death is the first in a row again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told of changes in the life of a model's engine and of its adapters."""
+
+    engine: Callable[[EngineEvent], None]
+    adapter: Callable[[AdapterEvent], None]
+
+
 class ServedModel:
     """One model and its engine. Build it with the configuration, `load` it, `unload` it."""
 
-    def __init__(self, config: ModelConfig, watcher: Watcher, backends: Mapping[str, type[Backend]]) -> None:
+    def __init__(self, config: ModelConfig, watchers: Watchers, backends: Mapping[str, type[Backend]]) -> None:
         self.config = config
         self.name = config.name
         self.state: ModelState = "unloaded"
@@ -50,9 +58,9 @@ class ServedModel:
         self.instance_id = ""
         self.admission = Admission(Limits(max_running=1, max_queued=0))
         self.in_flight: dict[str, Generation] = {}
-        self.adapters = Adapters(config.adapter_roots, config.adapter_slots)
+        self.adapters = Adapters(config.adapter_roots, config.adapter_slots, self._adapter_changed)
         self.backend_version = ""
-        self._watcher = watcher
+        self._watchers = watchers
         self._backends = backends
         self._backend: Backend | None = None
         self._info: ModelInfo | None = None
@@ -273,7 +281,10 @@ class ServedModel:
         self.state_detail = detail
         if state != "serving":
             self.admission.close(self.unavailable)
-        self._watcher(EngineEvent(self.name, self.config.backend, state, detail))
+        self._watchers.engine(EngineEvent(self.name, self.config.backend, state, detail))
+
+    def _adapter_changed(self, adapter: str, change: AdapterChange, seconds: float) -> None:
+        self._watchers.adapter(AdapterEvent(self.name, self.config.backend, adapter, change, seconds))
 
 
 def validated_options(backend_class: type[Backend], options: Mapping[str, object]) -> Strict:
@@ -291,9 +302,9 @@ class Models:
     """The models of a server, by name."""
 
     def __init__(
-        self, configs: tuple[ModelConfig, ...], watcher: Watcher, backends: Mapping[str, type[Backend]]
+        self, configs: tuple[ModelConfig, ...], watchers: Watchers, backends: Mapping[str, type[Backend]]
     ) -> None:
-        self._models = {config.name: ServedModel(config, watcher, backends) for config in configs}
+        self._models = {config.name: ServedModel(config, watchers, backends) for config in configs}
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(sorted(self._models.values(), key=lambda model: model.name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from bellhousing import hookspecs
-from bellhousing.hookspecs import DoctorFinding, EngineEvent
+from bellhousing.hookspecs import AdapterEvent, DoctorFinding, EngineEvent
 from bellhousing.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from bellhousing.config import Config
+    from bellhousing.load import Loads
     from bellhousing.migration import Origin
 
 GROUP = "bellhousing.plugins"
@@ -78,6 +79,18 @@ class Plugins:
         """Let plugins add gRPC services."""
         self._manager.hook.bellhousing_add_services(server=server, config=config)
 
+    def server_started(self, loads: "Loads") -> None:
+        """Tell observers that the server listens, and how to ask for its load."""
+        self._observe(self._manager.hook.bellhousing_server_started, loads=loads)
+
+    def server_stopped(self) -> None:
+        """Tell observers that the server has ended."""
+        self._observe(self._manager.hook.bellhousing_server_stopped)
+
+    def request_refused(self, timeline: Timeline) -> None:
+        """Tell observers of a request that was refused before it was received."""
+        self._observe(self._manager.hook.bellhousing_request_refused, timeline=timeline)
+
     def request_received(self, timeline: Timeline) -> None:
         """Tell observers that a request arrived."""
         self._observe(self._manager.hook.bellhousing_request_received, timeline=timeline)
@@ -90,9 +103,9 @@ class Plugins:
         """Tell observers of the first token."""
         self._observe(self._manager.hook.bellhousing_first_token, timeline=timeline)
 
-    def delta(self, timeline: Timeline, tokens: int) -> None:
+    def delta(self, timeline: Timeline, tokens: int, index: int) -> None:
         """Tell observers of a delta. Call it only when `has_delta_observers`."""
-        self._observe(self._manager.hook.bellhousing_delta, timeline=timeline, tokens=tokens)
+        self._observe(self._manager.hook.bellhousing_delta, timeline=timeline, tokens=tokens, index=index)
 
     def request_finished(self, timeline: Timeline) -> None:
         """Tell observers how a request ended."""
@@ -101,6 +114,10 @@ class Plugins:
     def engine_changed(self, event: EngineEvent) -> None:
         """Tell observers of a change in an engine's life."""
         self._observe(self._manager.hook.bellhousing_engine_changed, event=event)
+
+    def adapter_changed(self, event: AdapterEvent) -> None:
+        """Tell observers that an adapter came or went."""
+        self._observe(self._manager.hook.bellhousing_adapter_changed, event=event)
 
     def _observe(self, hook: Callable[..., Any], **arguments: object) -> None:
         try:

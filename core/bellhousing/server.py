@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ from bellhousing.config import Config, TlsConfig, is_loopback
 from bellhousing.errors import BellhousingError, ConfigurationError
 from bellhousing.events import Progress
 from bellhousing.hookspecs import EngineEvent
-from bellhousing.models import Models, ServedModel
+from bellhousing.load import loads_of
+from bellhousing.models import Models, ServedModel, Watchers
 from bellhousing.plugins import Plugins
 from bellhousing.services import AdminService, DiscoveryService, InferenceService
 from bellhousing.v1 import (
@@ -55,7 +57,8 @@ class Server:
         self, config: Config, plugins: Plugins, *, backends: Mapping[str, type[Backend]] | None = None
     ) -> None:
         self.config = config
-        self.models = Models(config.models, self._engine_changed, backends or {})
+        watchers = Watchers(engine=self._engine_changed, adapter=plugins.adapter_changed)
+        self.models = Models(config.models, watchers, backends or {})
         self.address = ""
         self.loading: list[asyncio.Task[None]] = []
         self._plugins = plugins
@@ -64,6 +67,7 @@ class Server:
         self._progress: list[Callable[[str, Progress], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained = asyncio.Event()
+        self._has_stopped = False
         self._drain_task: asyncio.Task[None] | None = None
         self._grpc: grpc.aio.Server | None = None
 
@@ -80,6 +84,7 @@ class Server:
         self._plugins.configure(self.config)
         self._grpc = self._build()
         await self._grpc.start()
+        self._plugins.server_started(functools.partial(loads_of, self.models))
         self.loading = [self._spawn(self._load(model)) for model in self.models if model.config.load_on_start]
 
     async def run(self) -> None:
@@ -128,6 +133,9 @@ class Server:
         if self._grpc:
             await self._grpc.stop(STOP_SECONDS)
         self._drained.set()
+        if not self._has_stopped:
+            self._has_stopped = True
+            self._plugins.server_stopped()
 
     async def _finish_drain(self, grace_seconds: float) -> None:
         await self._health.enter_graceful_shutdown()

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 from bellhousing import __version__
 from bellhousing.access import Access
-from bellhousing.backend import EngineLoad
-from bellhousing.errors import BellhousingError, InvalidRequest, Violation
+from bellhousing.errors import InvalidRequest, Violation
+from bellhousing.load import load_of
 from bellhousing.messages import load_message, model_message
 from bellhousing.models import Models, ServedModel
 from bellhousing.services.calls import Context, streaming, unary
@@ -41,7 +41,7 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
     async def GetLoad(self, request: pb.GetLoadRequest, context: Context) -> pb.GetLoadResponse:
         """Return how busy a model is."""
         model = self._model(request.model, context)
-        return pb.GetLoadResponse(load=load_message(model, await _engine_load(model)))
+        return pb.GetLoadResponse(load=load_message(await load_of(model)))
 
     @streaming
     async def WatchLoad(self, request: pb.WatchLoadRequest, context: Context) -> AsyncIterator[pb.WatchLoadResponse]:
@@ -54,7 +54,7 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
                 fault = f"must be at least {MIN_INTERVAL_SECONDS:g} s, found {interval:g} s"
                 raise InvalidRequest([Violation("interval", fault)])
         while True:
-            yield pb.WatchLoadResponse(load=load_message(model, await _engine_load(model)))
+            yield pb.WatchLoadResponse(load=load_message(await load_of(model)))
             await asyncio.sleep(interval)
 
     def _model(self, name: str, context: Context) -> ServedModel:
@@ -62,13 +62,3 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
         model = self._models.find(name)
         caller.check_model(model.name)
         return model
-
-
-async def _engine_load(model: ServedModel) -> EngineLoad:
-    """Return what the engine tells; nothing while there is no engine to ask."""
-    if model.state not in ("serving", "draining"):
-        return EngineLoad()
-    try:
-        return await model.backend.load()
-    except BellhousingError:
-        return EngineLoad()

@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
-from bellhousing.access import Access, Caller
+from bellhousing.access import Access
 from bellhousing.errors import BellhousingError, ContextOverflow, InvalidRequest, Unsupported, Violation
 from bellhousing.events import Delta, Started
 from bellhousing.generation import Generation, Report
@@ -20,6 +21,8 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing.v1 import inference_pb2_grpc
 from bellhousing.validation import AcceptedRequest, accept, prompt_of
 
+TRACE_KEYS = ("traceparent", "tracestate")
+
 
 class InferenceService(inference_pb2_grpc.InferenceServicer):
     """Serves generation, tokenisation and embedding of the server's models."""
@@ -31,7 +34,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
         """Stream a generation."""
-        call = _Call(self._models, self._plugins)
+        call = _Call(self._models, self._access, self._plugins)
 
         async def send(item: Started | Delta) -> None:
             if isinstance(item, Delta):
@@ -40,8 +43,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
                 await write(context, pb.GenerateResponse(started=call.started(item)))
 
         try:
-            caller = self._access.caller(context, "inference")
-            report = await call.run(request, caller, context, send)
+            report = await call.run(request, context, send)
             await write(context, pb.GenerateResponse(finished=finished_message(report)))
         except Exception as error:  # noqa: BLE001 - every error becomes a status
             await abort(context, error, partial_output=call.is_partial)
@@ -49,7 +51,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
     @unary
     async def Complete(self, request: pb.GenerateRequest, context: Context) -> pb.CompleteResponse:
         """Return a generation whole."""
-        call = _Call(self._models, self._plugins)
+        call = _Call(self._models, self._access, self._plugins)
         response = pb.CompleteResponse()
         deltas: dict[int, list[Delta]] = {}
 
@@ -59,7 +61,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
             else:
                 response.started.CopyFrom(call.started(item))
 
-        report = await call.run(request, self._access.caller(context, "inference"), context, collect)
+        report = await call.run(request, context, collect)
         for outcome in report.outcomes:
             whole = merge(deltas.get(outcome.index) or [Delta("", token_count=0, index=outcome.index)])
             response.outputs.append(delta_message(whole))
@@ -128,8 +130,9 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
 class _Call:
     """One Generate or Complete, whichever way its output is delivered."""
 
-    def __init__(self, models: Models, plugins: Plugins) -> None:
+    def __init__(self, models: Models, access: Access, plugins: Plugins) -> None:
         self._models = models
+        self._access = access
         self._plugins = plugins
         self._model: ServedModel | None = None
         self._accepted: AcceptedRequest | None = None
@@ -149,12 +152,29 @@ class _Call:
     async def run(
         self,
         request: pb.GenerateRequest,
-        caller: Caller,
         context: Context,
         send: Callable[[Started | Delta], Awaitable[None]],
     ) -> Report:
         """Accept the request and generate. Raises any `BellhousingError`."""
+        timeline = Timeline(trace_context=_trace_context(context))
+        deadline = _deadline(context)
+        with ExitStack() as held:
+            try:
+                model, generation = self._accept(request, context, timeline, deadline)
+                held.enter_context(model.holding(generation))
+            except Exception as error:
+                self._refused(timeline, error)
+                raise
+            return await self._observed(generation, model, deadline, send)
+
+    def _accept(
+        self, request: pb.GenerateRequest, context: Context, timeline: Timeline, deadline: float | None
+    ) -> tuple[ServedModel, Generation]:
+        """Return what is to run and note on the timeline what becomes known. Raises any `BellhousingError`."""
+        caller = self._access.caller(context, "inference")
+        timeline.tenant = caller.tenant
         model = self._model = self._models.find(request.model)
+        timeline.model, timeline.backend = model.name, model.config.backend
         caller.check_model(model.name)
         if model.state != "serving":
             raise model.unavailable()
@@ -162,21 +182,44 @@ class _Call:
             model.adapters.find(request.adapter, caller.tenant)
         accepted = self._accepted = accept(request, model.info)
         asked = accepted.request
-        timeline = Timeline(asked.id, model.name, model.config.backend, tenant=caller.tenant, adapter=asked.adapter)
-        deadline = _deadline(context)
+        timeline.request_id, timeline.adapter = asked.id, asked.adapter
+        timeline.is_chat = isinstance(asked.prompt, Chat)
         generation = self._generation = Generation(accepted, timeline, self._plugins, deadline)
-        with model.holding(generation):
-            self._plugins.request_received(timeline)
-            try:
-                report = await generation.run(model, send)
-                timeline.code, timeline.reason = "OK", report.outcomes[0].reason
-            except BaseException as error:
-                timeline.code, timeline.reason = _verdict(error, deadline)
-                raise
-            finally:
-                timeline.finished = time.monotonic_ns()
-                self._plugins.request_finished(timeline)
+        return model, generation
+
+    def _refused(self, timeline: Timeline, error: Exception) -> None:
+        timeline.adapter = ""
+        timeline.code, timeline.reason = _verdict(error, None)
+        timeline.finished = time.monotonic_ns()
+        self._plugins.request_refused(timeline)
+
+    async def _observed(
+        self,
+        generation: Generation,
+        model: ServedModel,
+        deadline: float | None,
+        send: Callable[[Started | Delta], Awaitable[None]],
+    ) -> Report:
+        """Generate, and tell observers that the request was received and how it ended."""
+        timeline = generation.timeline
+        self._plugins.request_received(timeline)
+        try:
+            report = await generation.run(model, send)
+            timeline.finish_reasons = tuple(outcome.reason for outcome in report.outcomes)
+            timeline.code, timeline.reason = "OK", timeline.finish_reasons[0]
+        except BaseException as error:
+            timeline.code, timeline.reason = _verdict(error, deadline)
+            raise
+        finally:
+            timeline.finished = time.monotonic_ns()
+            self._plugins.request_finished(timeline)
         return report
+
+
+def _trace_context(context: Context) -> dict[str, str]:
+    """Return the W3C trace context that the caller sent, by header; empty without one."""
+    metadata = context.invocation_metadata() or ()
+    return {key: value for key, value in metadata if key in TRACE_KEYS and isinstance(value, str)}
 
 
 def _deadline(context: Context) -> float | None:

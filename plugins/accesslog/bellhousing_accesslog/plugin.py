@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from bellhousing.errors import ConfigurationError
 from bellhousing.hookspecs import hookimpl
+from bellhousing.plugin_settings import PluginSettings
 from bellhousing.timeline import Timeline
 from bellhousing_accesslog.record import record_of
 
 
-class AccessLogSettings(BaseSettings):
+class AccessLogSettings(PluginSettings):
     """Environment variables `BELLHOUSING_ACCESSLOG_*`."""
 
     model_config = SettingsConfigDict(env_prefix="BELLHOUSING_ACCESSLOG_")
@@ -31,7 +32,7 @@ class AccessLog:
     def bellhousing_configure(self) -> None:
         """Open the file. Raises `ConfigurationError` when it cannot be written, before any model is loaded."""
         self.close()
-        self._output = _opened(AccessLogSettings().file)
+        self._output = _opened(AccessLogSettings.from_environment().file)
 
     @hookimpl
     def bellhousing_request_finished(self, timeline: Timeline) -> None:

@@ -35,6 +35,5 @@ def _since_arrival(timeline: Timeline, stamp: int) -> float | None:
 
 
 def _inter_token_seconds(timeline: Timeline) -> float | None:
-    if timeline.completion_tokens < 2:
-        return None
-    return round((timeline.last_token - timeline.first_token) / 1e9 / (timeline.completion_tokens - 1), 6)
+    mean = timeline.seconds_per_output_token
+    return None if mean is None else round(mean, 6)
