@@ -66,10 +66,15 @@ def add(app: typer.Typer) -> None:
 
 
 def _asked(entry: Entry, tier: str, profile: str, usual: Tier) -> Asked:
-    """Return what to ask of an entry. Raises `ConfigurationError`."""
+    """Return what to ask of an entry; without its reference where that is absent, so that LP3 and LP4 are NOT_RUN.
+
+    Raises `ConfigurationError`.
+    """
     chosen = tier_of(tier) if tier else entry.tier or usual
     checks = selected(chosen, profile or ",".join(entry.profiles), ())
-    return Asked(entry, chosen, checks, open_reference(entry.reference) if entry.reference else None)
+    is_there = entry.reference is not None and entry.reference.is_dir()
+    reference = open_reference(entry.reference) if entry.reference and is_there else None
+    return Asked(entry, chosen if tier else entry.size or chosen, checks, reference)
 
 
 def _tell(outcome: Outcome) -> None:

@@ -33,7 +33,7 @@ class Outcome(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to ask of an entry: its tier, its checks, and the reference of its weights."""
+    """What to ask of an entry: its checks, the tier that sizes samples, and the reference of its weights."""
 
     entry: Entry
     tier: Tier

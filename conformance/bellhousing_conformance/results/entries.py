@@ -18,9 +18,9 @@ class Entry(Strict):
     """A backend to start and judge. Paths are relative to where the command runs.
 
     `python` is the interpreter of the environment that has the backend, this one unless told; `install` tells a reader
-    how to get what is absent. `tier` and `profiles` are the list's and all unless told; `remark` tells a reader why
-    they are not. `reference` is a directory with the weights, for LP3 and LP4; `against` names an earlier entry, which
-    the profile EQUIVALENCE compares with.
+    how to get what is absent. `tier` and `profiles` are the list's and all unless told; the samples have the size of
+    the tier unless `size` names a smaller one; `remark` tells a reader why. `reference` is a directory with the
+    weights, for checks against float32; `against` names an earlier entry, which the profile EQUIVALENCE compares with.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -31,6 +31,7 @@ class Entry(Strict):
     install: str = ""
     tensor_parallel: int = Field(1, ge=1)
     tier: Tier | None = None
+    size: Tier | None = None
     profiles: tuple[str, ...] = ()
     remark: str = ""
     reference: Path | None = None
