@@ -30,6 +30,7 @@ class Entry(Strict):
     options: Mapping[str, Any] = Field(default_factory=dict)
     install: str = ""
     tensor_parallel: int = Field(1, ge=1)
+    max_sequences: int | None = Field(None, ge=1)
     tier: Tier | None = None
     size: Tier | None = None
     profiles: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Entry(Strict):
             "name": self.name,
             "model": self.model,
             "parallelism": {"tensor": self.tensor_parallel},
+            "batching": {"max_sequences": self.max_sequences} if self.max_sequences else {},
             "options": dict(self.options),
         }
 
@@ -52,7 +54,7 @@ class Entry(Strict):
         tensor = self.tensor_parallel if self.tensor_parallel > 1 else None
         named = {
             "--start": self.backend, "--model": self.model, "--python": self.python, "--tensor-parallel": tensor,
-            "--reference": self.reference,
+            "--max-sequences": self.max_sequences, "--reference": self.reference,
         }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={key}={json.dumps(value)}" for key, value in self.options.items())]
