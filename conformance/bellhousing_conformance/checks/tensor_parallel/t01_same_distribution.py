@@ -64,6 +64,8 @@ async def the_distributions_are_those_of_one_device(probe: Probe) -> None:
     for _ in range(probe.size(smoke=6, standard=40)):
         prompt = probe.prompt()
         found = await first_logprobs(probe, prompt)
-        first = (await along(probe, prompt, [int(token) for token in list(found)[:1]]))[:1]
-        known = {str(token): value for place in first for token, value in place.items()}
+        if not found:
+            continue
+        first = (await along(probe, prompt, [int(next(iter(found)))]))[0]
+        known = {str(token): value for token, value in first.items()}
         probe.observe("distributions", reference=known, found=found, most=most)
