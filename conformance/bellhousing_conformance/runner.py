@@ -179,7 +179,7 @@ def _report(
 ) -> ConformanceReport:
     profiles, missing = profiles_of(results), left_out(catalogue(), plan.checks)
     return ConformanceReport(
-        suite=suite(),
+        suite=_suite(),
         subject=log.subject or Subject(address=target.where.address, model=target.model),
         host=_host(),
         seed=plan.seed,
@@ -213,8 +213,7 @@ def _subject(target: Target, model: discovery_pb2.Model, reference: Reference | 
     )
 
 
-def suite() -> Suite:
-    """Return what judges: the version and the digests of this suite and of its contract."""
+def _suite() -> Suite:
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     contract = [file.DESCRIPTOR.serialized_pb for file in (inference_pb2, discovery_pb2, admin_pb2)]
     return Suite(

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bellhousing.errors import BellhousingError
@@ -15,7 +15,7 @@ from bellhousing_conformance.oracles import Reference
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.writers import JSON_FILE, read_report, write_report
 from bellhousing_conformance.results.entries import Entry
-from bellhousing_conformance.runner import Display, Plan, command, run, suite
+from bellhousing_conformance.runner import Display, Plan, command, run
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.verdict import Frozen, Tier
 
@@ -50,12 +50,14 @@ async def collect(
 ) -> list[Outcome]:
     """Judge the entries in order; each report goes to a folder of its name.
 
-    With `resume` the reports that are in the folder already, of the same suite and the same question, are kept.
+    With `resume` the reports that are in the folder already and answer the same question are kept; the document tells
+    the suite of each.
     """
     outcomes: list[Outcome] = []
+    compared = {each.entry.against for each in asked}
     for each in asked:
         own = folder / each.entry.name
-        plan = _plan(each, seed, folder, outcomes)
+        plan = replace(_plan(each, seed, folder, outcomes), record=each.entry.name in compared)
         kept = finished(own, plan) if resume else None
         if kept is not None:
             outcomes.append(Outcome(entry=each.entry, report=kept))
@@ -80,18 +82,17 @@ def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) ->
         seed,
         keep_going=True,
         against=RecordedOther(other, folder / entry.against) if other is not None and is_alike else None,
-        record=True,
         reference=asked.reference,
         reproduce=command(entry.flags(), asked.tier, seed),
     )
 
 
 def finished(folder: Path, plan: Plan) -> ConformanceReport | None:
-    """Return the report of a folder that answers a plan to its end, made by this very suite; None without one."""
+    """Return the report of a folder that answers a plan to its end; None without one."""
     if not (folder / JSON_FILE).is_file():
         return None
     report, _ = read_report(folder)
-    is_whole = not report.failure and report.suite == suite() and (report.tier, report.seed) == (plan.tier, plan.seed)
+    is_whole = not report.failure and (report.tier, report.seed) == (plan.tier, plan.seed)
     asked = [(check.id, f"{plan.reproduce} --check {check.id}") for check in plan.checks]
     is_same = [(result.id, result.reproduce) for result in report.checks] == asked
     return report if is_whole and is_same else None
