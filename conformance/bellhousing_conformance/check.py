@@ -76,7 +76,7 @@ class Check:
     judge: Judge = field(default=all_hold, repr=False)
     statistic: str = "zero failures in n; 95 % bound 3/n"
     two_stage: bool = False
-    seconds: float = 60.0
+    seconds: float = 180.0
     alone: bool = False
 
     def __post_init__(self) -> None:

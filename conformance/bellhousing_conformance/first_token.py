@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from bellhousing_conformance.probe import Probe
 
 ALTERNATIVES = 20
+TRIES = 8
 MOST_NATS = 10.0
 """What two distributions without a common token among those told count as: a report has no infinity."""
 
@@ -13,11 +14,16 @@ MOST_NATS = 10.0
 async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dict[str, float]:
     """Return the most probable first tokens after a prompt by id, at temperature 1 without filters.
 
-    There log probabilities before and after the steps of sampling are the same.
+    There log probabilities before and after the steps of sampling are the same. An end token is not delivered, and
+    tells nothing: another draw is taken then, and nothing is returned after `TRIES` of them.
     """
     arguments = {"adapter": adapter} if adapter else {}
-    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES, **arguments)  # type: ignore[arg-type]
-    return {str(top.id): top.logprob for delta in run.deltas() for entry in delta.logprobs for top in entry.top}
+    for _ in range(TRIES):
+        run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES, **arguments)  # type: ignore[arg-type]
+        told = {str(top.id): top.logprob for delta in run.deltas() for entry in delta.logprobs for top in entry.top}
+        if told:
+            return told
+    return {}
 
 
 def conditional_kl(left: Mapping[str, float], right: Mapping[str, float]) -> float:

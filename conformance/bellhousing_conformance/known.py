@@ -40,9 +40,9 @@ class Known:
 
 
 async def known_output(probe: Probe, length: int = 32) -> Known:
-    """Return a greedy output; a first request fills a prefix cache, so that all later ones run alike."""
+    """Return a greedy output; its prompt is in a prefix cache, so that all later ones run alike."""
     prompt = probe.prompt()
-    await probe.generate(prompt, max_tokens=length, temperature=0.0)
+    await probe.fill_cache(probe.request(prompt, temperature=0.0))
     run = await probe.generate(prompt, max_tokens=length, temperature=0.0, coalescing=False)
     deltas = run.deltas()
     tokens = tuple(accumulate(delta.token_count for delta in deltas))

@@ -19,9 +19,9 @@ class PrecisionTier:
 
 
 FLOAT32 = PrecisionTier("float32", 1e-5, 0.995, 1e-3)
-FLOAT16 = PrecisionTier("16 bits", 1e-3, 0.99, 0.05)
-EIGHT_BITS = PrecisionTier("8 bits", 2e-3, 0.98, 0.05)
-FIVE_BITS = PrecisionTier("5 bits", 2e-2, 0.95, 0.1)
+FLOAT16 = PrecisionTier("16 bits", 3e-3, 0.93, 0.05)
+EIGHT_BITS = PrecisionTier("8 bits", 4e-3, 0.92, 0.05)
+FIVE_BITS = PrecisionTier("5 bits", 2e-2, 0.91, 0.1)
 FOUR_BITS = PrecisionTier("4 bits", 6e-2, 0.90, 0.1)
 
 TIERS = (FLOAT32, FLOAT16, EIGHT_BITS, FIVE_BITS, FOUR_BITS)

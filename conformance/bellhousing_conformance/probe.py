@@ -90,6 +90,13 @@ class Probe:
             raise run.failed
         return run
 
+    async def fill_cache(self, request: pb.GenerateRequest) -> None:
+        """Put a request's prompt into a prefix cache, where there is one, so that all that follow find it alike."""
+        shortest = pb.GenerateRequest()
+        shortest.CopyFrom(request)
+        shortest.sampling.max_tokens = 1
+        await self.run(shortest)
+
     async def complete(self, request: pb.GenerateRequest) -> pb.CompleteResponse:
         """Return the unary form of a request."""
         return await self.calls.ask(self.calls.stubs.inference.Complete, request)  # type: ignore[no-any-return]

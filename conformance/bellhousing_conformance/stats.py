@@ -95,6 +95,43 @@ def minimum_effect(n: int, freedom: int, alpha: float) -> float:
     return math.sqrt(noncentrality / n)
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleTest:
+    """A score test that outcomes were drawn with the odds told, and not with these raised to another power.
+
+    `minimum_change` is the smallest relative change of the power that a sample of this size at the level it was made
+    for detects with probability `POWER`.
+    """
+
+    n: int
+    p_value: float
+    minimum_change: float
+
+
+def scale_test(counts: Mapping[int, int], odds: Mapping[int, float], alpha: float) -> ScaleTest:
+    """Test the mean logarithm of the odds of what was drawn against its expectation (Cox and Hinkley, 1974, ch. 4).
+
+    It is the sufficient statistic of the power, which a G-test over all outcomes needs several times the sample for.
+    Raises `ValueError` without draws, for a draw of an outcome without odds, or when all outcomes have the same odds.
+    """
+    n, total = sum(counts.values()), math.fsum(odds.values())
+    logs = {outcome: math.log(value) for outcome, value in odds.items() if value > 0}
+    impossible = sorted(outcome for outcome, count in counts.items() if count and outcome not in logs)
+    if impossible or not n:
+        raise ValueError(
+            f"expected draws of outcomes that have odds, found {n} draws, of {impossible[:5]} among others"
+        )
+    mean = math.fsum(odds[outcome] / total * value for outcome, value in logs.items())
+    variance = math.fsum(odds[outcome] / total * (value - mean) ** 2 for outcome, value in logs.items())
+    if variance <= 0:
+        raise ValueError("expected outcomes of different odds, found them all alike")
+    drawn = math.fsum(count * logs[outcome] for outcome, count in counts.items()) / n
+    error, normal = math.sqrt(variance / n), NormalDist()
+    p_value = 2 * normal.cdf(-abs(drawn - mean) / error)
+    smallest = (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) / math.sqrt(variance * n)
+    return ScaleTest(n, p_value, smallest)
+
+
 def homogeneity(left: Mapping[int, int], right: Mapping[int, int]) -> float:
     """Return the p-value of a G-test that two samples have one distribution (Sokal and Rohlf, 1995, ch. 17).
 

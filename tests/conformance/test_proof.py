@@ -6,7 +6,7 @@ import pytest
 
 from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
-from bellhousing_conformance.proof.prove import prove, wanted
+from bellhousing_conformance.proof.prove import prove, run_clean, wanted
 from bellhousing_conformance.saboteurs.saboteur import saboteurs
 from bellhousing_conformance.verdict import Status
 
@@ -59,3 +59,14 @@ def test_a_check_that_needs_a_hook_meets_only_who_declares_it() -> None:
 async def test_every_check_is_proven() -> None:
     proven = await prove(catalogue(), saboteurs(), 1, every=0, told=lambda name, row: None)
     assert proven.faults() == []
+
+
+@pytest.mark.slow
+async def test_clean_runs_of_several_seeds_are_told_apart() -> None:
+    checks = [check for check in catalogue() if check.id in ("C04", "X02")]
+    heard: list[int] = []
+    rows = await run_clean(checks, [5, 6], told=lambda seed, row: heard.append(seed))
+    assert [{check: cell.status for check, cell in row.items()} for row in rows] == [
+        {"C04": Status.PASS, "X02": Status.PASS}
+    ] * 2
+    assert set(heard) == {5, 6}

@@ -18,12 +18,13 @@ NO_PYTHON = '[[target]]\nname = "far"\nbackend = "simulator"\npython = "no/such/
 BROKEN = '[[target]]\nname = "broken"\nbackend = "simulator"\n[target.options]\nno_such_option = 1\n'
 
 
-def published(folder: Path, *targets: str) -> tuple[int, str]:
+def published(folder: Path, *targets: str, more: tuple[str, ...] = ()) -> tuple[int, str]:
     """Return the exit code and the document of the command."""
     config, document = folder / "targets.toml", folder / "RESULTS.md"
-    config.write_text("tier = 'smoke'\n" + "".join(targets))
+    text = "".join(targets)
+    config.write_text(text if text.startswith("tier") else f"tier = 'smoke'\n{text}")
     arguments = ["results", "--config", str(config), "--output", str(folder), "--publish", str(document)]
-    ended = CliRunner().invoke(commands(), [*arguments, "--profile", "core"])
+    ended = CliRunner().invoke(commands(), [*arguments, *more, *(() if "--profile" in more else ("--profile", "core"))])
     return ended.exit_code, document.read_text()
 
 
@@ -42,6 +43,31 @@ def test_one_command_judges_what_is_there_and_names_what_is_absent(tmp_path: Pat
     assert (tmp_path / "matrix.html").is_file()
 
 
+@pytest.mark.slow
+def test_a_broken_run_goes_on_from_the_reports_that_are_there(tmp_path: Path) -> None:
+    published(tmp_path, SIMULATOR)
+    first = read_report(tmp_path / "sim")[0]
+    _, document = published(tmp_path, SIMULATOR, ABSENT, more=("--resume",))
+    assert read_report(tmp_path / "sim")[0].began == first.began
+    assert "| profile | sim | gone |" in document
+    published(tmp_path, SIMULATOR, more=("--resume", "--tier", "standard", "--profile", "lifecycle"))
+    assert read_report(tmp_path / "sim")[0].began != first.began
+
+
+@pytest.mark.slow
+def test_a_target_has_its_own_profiles_and_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
+    second = '[[target]]\nname = "twin"\nbackend = "simulator"\nagainst = "sim"\nprofiles = ["equivalence"]\n'
+    _, document = published(
+        tmp_path,
+        f"tier = 'standard'\n{SIMULATOR}",
+        second + 'remark = "Only this."\n',
+        more=("--profile", "equivalence"),
+    )
+    assert "compared with | none | simulator sim |" in document
+    assert "Only this." in document
+    assert {str(result.status) for result in read_report(tmp_path / "twin")[0].checks} == {"PASS"}
+
+
 def test_what_does_not_start_is_not_called_absent(tmp_path: Path) -> None:
     code, document = published(tmp_path, BROKEN)
     assert code == INFRASTRUCTURE
@@ -54,6 +80,7 @@ def test_what_does_not_start_is_not_called_absent(tmp_path: Path) -> None:
     (SIMULATOR + SIMULATOR, "expected each name once, found sim again"),
     ('[[target]]\nname = "../x"\nbackend = "b"\n', "name"),
     ("tier =", "expected TOML"),
+    (SIMULATOR + 'against = "later"\n', "sim.against: expected an earlier target .none., found 'later'"),
 ])  # fmt: skip
 def test_a_list_that_is_wrong_is_refused(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "targets.toml"

@@ -20,7 +20,7 @@ from bellhousing.events import Event, Progress, Started
 from bellhousing.lora import check_adapter
 from bellhousing.requests import Chat, GenerationRequest, Sampling
 from bellhousing_vllm.arguments import check_device
-from bellhousing_vllm.description import BOUNDS, described
+from bellhousing_vllm.description import BOUNDS, described, devices_of
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
 from bellhousing_vllm.model_files import check_parallelism, read_model
@@ -76,7 +76,7 @@ class VllmBackend(Backend):
             has_template=bool(tokenizer.chat_template),
             eos=self._eos,
             digests=(digest, tokenizer_digest),
-            devices=("CPU",) if on_cpu else tuple(f"GPU {n}" for n in range(gpus or 0)),
+            devices=devices_of(self.spec.settings.parallelism, on_cpu=on_cpu),
         )
         if on_cpu and self.options.lora.max_loras:
             self._base_adapter = await self._load_null_adapter(engine)

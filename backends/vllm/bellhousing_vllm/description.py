@@ -23,6 +23,12 @@ def installed() -> dict[str, str]:
     return found
 
 
+def devices_of(parallelism: Parallelism, *, on_cpu: bool) -> tuple[str, ...]:
+    """Return the device of each rank: ranks share the CPU, and each has a GPU of its own."""
+    ranks = parallelism.tensor * parallelism.pipeline * parallelism.data
+    return ("CPU",) * ranks if on_cpu else tuple([f"GPU {rank}" for rank in range(ranks)])
+
+
 def described(
     config: Any,
     options: VllmOptions,

@@ -47,6 +47,10 @@ class Whom:
     model: Annotated[str, Option("--model", "-m", help="Model to judge; with --start what to load.")] = ""
     option: Annotated[list[str] | None, Option("--option", "-o", help="Option of the backend.", metavar="K=V")] = None
     python: Annotated[Path | None, Option(help="With --start: interpreter with the backend.", metavar="FILE")] = None
+    tensor_parallel: Annotated[int, Option(help="With --start: devices that share each layer.", min=1)] = 1
+    max_sequences: Annotated[
+        int, Option(help="With --start: requests that run at once; 0 is the backend's.", min=0)
+    ] = 0
     token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
@@ -59,6 +63,8 @@ class Whom:
         named = {
             "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
             "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
+            "--max-sequences": self.max_sequences,
+            "--tensor-parallel": self.tensor_parallel if self.tensor_parallel > 1 else None,
         }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={value}" for value in self.option or ())]
@@ -70,7 +76,13 @@ class Whom:
         if len(given) != 1:
             raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
         if self.start:
-            model = {"backend": self.start, "model": self.model, "options": dict(map(_pair, self.option or ()))}
+            model = {
+                "backend": self.start,
+                "model": self.model,
+                "parallelism": {"tensor": self.tensor_parallel},
+                "batching": {"max_sequences": self.max_sequences} if self.max_sequences else {},
+                "options": dict(map(_pair, self.option or ())),
+            }
             async with started([model], python=self.python) as target:
                 yield target
         elif self.config:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
@@ -38,6 +38,15 @@ LOAD_SECONDS = 60.0
 Told = Callable[[str, Mapping[str, Cell]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of checks through one saboteur, from one seed."""
+
+    saboteur: str
+    seed: int
+    checks: Sequence[Check]
+
+
 async def prove(
     checks: Sequence[Check], kinds: Mapping[str, type[Saboteur]], seed: int, *, every: int, told: Told
 ) -> KillMatrix:
@@ -48,8 +57,32 @@ async def prove(
     Raises what starting the simulator raises.
     """
     began = time.monotonic()
-    plan = {CLEAN: list(checks), **{name: wanted(name, kinds[name], checks, seed, every) for name in kinds}}
-    rows: dict[str, dict[str, Cell]] = {name: {} for name in plan}
+    plan = [Row(CLEAN, seed, checks)]
+    plan += [Row(name, seed, wanted(name, kinds[name], checks, seed, every)) for name in kinds]
+    found = await _run(plan, lambda row, cells: told(row.saboteur, cells))
+    return KillMatrix(
+        checks=tuple([check.id for check in checks]),
+        defects={name: kind.defect for name, kind in kinds.items()},
+        declared={name: kind.seen_by for name, kind in kinds.items()},
+        cells={row.saboteur: cells for row, cells in zip(plan, found, strict=True)},
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+async def run_clean(
+    checks: Sequence[Check], seeds: Sequence[int], *, told: Callable[[int, Mapping[str, Cell]], None]
+) -> list[dict[str, Cell]]:
+    """Return what the checks come to on the oracle without a defect, a row for each seed; `told` hears of each row.
+
+    Raises what starting the simulator raises.
+    """
+    return await _run([Row(CLEAN, seed, checks) for seed in seeds], lambda row, cells: told(row.seed, cells))
+
+
+async def _run(plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], None]) -> list[dict[str, Cell]]:
+    """Return the cells of each row: first what may run beside others, then what must be alone."""
+    found: list[dict[str, Cell]] = [{} for _ in plan]
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
     async with AsyncExitStack() as stack:
         # The server ends first: what the workers are at ends with it, when this is cancelled.
@@ -57,32 +90,25 @@ async def prove(
         server, target = await stack.enter_async_context(launched([ORACLE], load_seconds=LOAD_SECONDS))
         upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
 
-        async def row(name: str, met: list[Check]) -> None:
-            ids = [check.id for check in met if not check.alone]
+        async def side_by_side(row: Row, cells: dict[str, Cell]) -> None:
+            ids = [check.id for check in row.checks if not check.alone]
             if ids:
-                rows[name] |= await loop.run_in_executor(pool, cells_in_a_process, upstream, name, ids, seed)
-            told(name, rows[name])
+                cells |= await loop.run_in_executor(pool, cells_in_a_process, upstream, row.saboteur, ids, row.seed)
+            told(row, cells)
 
         try:
-            await asyncio.gather(*(row(name, met) for name, met in plan.items()))
+            await asyncio.gather(*(side_by_side(*each) for each in zip(plan, found, strict=True)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        for name, met in plan.items():
-            alone = [check.id for check in met if check.alone]
+        for row, kept in zip(plan, found, strict=True):
+            alone = [check.id for check in row.checks if check.alone]
             for each in alone:
-                rows[name] |= await cells(target, name, [each], seed)
+                kept.update(await cells(target, row.saboteur, [each], row.seed))
                 await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
                 await server.wait_serving(LOAD_SECONDS)
             if alone:
-                told(name, rows[name])
-    return KillMatrix(
-        checks=tuple([check.id for check in checks]),
-        defects={name: kind.defect for name, kind in kinds.items()},
-        declared={name: kind.seen_by for name, kind in kinds.items()},
-        cells=rows,
-        seed=seed,
-        seconds=round(time.monotonic() - began, 1),
-    )
+                told(row, kept)
+    return found
 
 
 def wanted(name: str, kind: type[Saboteur], checks: Sequence[Check], seed: int, every: int) -> list[Check]:

@@ -5,16 +5,19 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bellhousing.errors import BellhousingError
+from bellhousing_conformance.against import RecordedOther
 from bellhousing_conformance.check import Check
+from bellhousing_conformance.oracles import Reference
 from bellhousing_conformance.report.model import ConformanceReport
-from bellhousing_conformance.report.writers import write_report
-from bellhousing_conformance.results.entries import EntriesFile, Entry
+from bellhousing_conformance.report.writers import JSON_FILE, read_report, write_report
+from bellhousing_conformance.results.entries import Entry
 from bellhousing_conformance.runner import INTERRUPTED, Display, Plan, command, run
 from bellhousing_conformance.targets.started import started
-from bellhousing_conformance.verdict import Frozen
+from bellhousing_conformance.verdict import Frozen, Tier
 
 LOOK_SECONDS = 120.0
 
@@ -33,43 +36,90 @@ class Outcome(Frozen):
         return INTERRUPTED in (self.not_started, self.report.failure if self.report else "")
 
 
-Told = Callable[[Outcome], None]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to ask of an entry: its checks, the tier that sizes samples, and the reference of its weights."""
+
+    entry: Entry
+    tier: Tier
+    checks: Sequence[Check]
+    reference: Reference | None = None
+
+
+Told = Callable[[Sequence[Outcome]], None]
+"""Hears of all outcomes so far after each one, the newest last."""
 
 
 async def collect(
-    told: EntriesFile, checks: Sequence[Check], folder: Path, display: Display | None, done: Told
+    asked: Sequence[Asked], seed: int, folder: Path, display: Display | None, told: Told, *, resume: bool = False
 ) -> list[Outcome]:
-    """Judge the entries in order; each report goes to a folder of its name, and `done` hears of each outcome.
+    """Judge the entries in order; each report goes to a folder of its name.
 
-    When this is cancelled, the entries that were not judged are told as not started.
+    With `resume` the reports that are in the folder already and answer the same question are kept; the document tells
+    the suite of each. When this is cancelled, the entries that were not judged are told as not started.
     """
     outcomes: list[Outcome] = []
-    for entry in told.target:
+    compared = {each.entry.against for each in asked}
+    for each in asked:
         if outcomes and outcomes[-1].is_interrupted:
-            outcomes.append(Outcome(entry=entry, not_started=INTERRUPTED))
+            outcomes.append(Outcome(entry=each.entry, not_started=INTERRUPTED))
             continue
-        plan = Plan(
-            checks, told.tier, told.seed, keep_going=True, reproduce=command(entry.flags(), told.tier, told.seed)
-        )
-        try:
-            outcome = await _judged(entry, plan, folder / entry.name, display)
-        except asyncio.CancelledError:
-            outcome = Outcome(entry=entry, not_started=INTERRUPTED)
-        if outcome.report is not None:
-            write_report(outcome.report, folder / entry.name)
-        done(outcome)
-        outcomes.append(outcome)
+        own = folder / each.entry.name
+        plan = replace(_plan(each, seed, folder, outcomes), record=each.entry.name in compared)
+        kept = finished(own, plan) if resume else None
+        if kept is not None:
+            outcomes.append(Outcome(entry=each.entry, report=kept))
+        else:
+            outcomes.append(await _judged_until_interrupted(each.entry, plan, own, display))
+        told(outcomes)
     return outcomes
+
+
+def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) -> Plan:
+    """Return what to run; the other side of EQUIVALENCE is an earlier report, where that was made of the same tier."""
+    entry = asked.entry
+    reports = {each.entry.name: each.report for each in outcomes if each.report is not None}
+    other = reports.get(entry.against)
+    is_alike = other is not None and other.tier == asked.tier
+    return Plan(
+        asked.checks,
+        asked.tier,
+        seed,
+        keep_going=True,
+        against=RecordedOther(other, folder / entry.against) if other is not None and is_alike else None,
+        reference=asked.reference,
+        reproduce=command(entry.flags(), asked.tier, seed),
+    )
+
+
+def finished(folder: Path, plan: Plan) -> ConformanceReport | None:
+    """Return the report of a folder that answers a plan to its end; None without one."""
+    if not (folder / JSON_FILE).is_file():
+        return None
+    report, _ = read_report(folder)
+    is_whole = not report.failure and (report.tier, report.seed) == (plan.tier, plan.seed)
+    asked = [(check.id, f"{plan.reproduce} --check {check.id}") for check in plan.checks]
+    is_same = [(result.id, result.reproduce) for result in report.checks] == asked
+    return report if is_whole and is_same else None
+
+
+async def _judged_until_interrupted(entry: Entry, plan: Plan, folder: Path, display: Display | None) -> Outcome:
+    try:
+        outcome = await _judged(entry, plan, folder, display)
+    except asyncio.CancelledError:
+        return Outcome(entry=entry, not_started=INTERRUPTED)
+    if outcome.report is not None:
+        write_report(outcome.report, folder)
+    return outcome
 
 
 async def _judged(entry: Entry, plan: Plan, folder: Path, display: Display | None) -> Outcome:
     absent = await absence(entry)
     if absent:
         return Outcome(entry=entry, absent=absent)
-    model = {"backend": entry.backend, "name": entry.name, "model": entry.model, "options": dict(entry.options)}
     async with AsyncExitStack() as stack:
         try:
-            target = await stack.enter_async_context(started([model], python=entry.python))
+            target = await stack.enter_async_context(started([entry.server_model()], python=entry.python))
         except BellhousingError as error:
             return Outcome(entry=entry, not_started=error.message)
         return Outcome(entry=entry, report=await run(target, plan, folder, display))

@@ -68,6 +68,7 @@ def _subjects(outcomes: Sequence[Outcome]) -> list[str]:
         "model digest": lambda r: f"`{r.subject.model_digest or 'not told'}`",
         "tokenizer digest": lambda r: f"`{r.subject.tokenizer_digest or 'not told'}`",
         "oracle": lambda r: r.subject.oracle or "none",
+        "compared with": _compared,
         "tier, seed": lambda r: f"{r.tier}, {r.seed}",
         "began": lambda r: f"{r.began:%Y-%m-%d %H:%M} UTC",
         "took": lambda r: duration(r.seconds),
@@ -82,10 +83,16 @@ def _subjects(outcomes: Sequence[Outcome]) -> list[str]:
     return table(("", *(outcome.entry.name for outcome in outcomes)), rows)
 
 
+def _compared(report: ConformanceReport) -> str:
+    """Return the other side of EQUIVALENCE."""
+    return f"{report.against.backend} {report.against.model}" if report.against else "none"
+
+
 def _backend(outcome: Outcome, report: ConformanceReport) -> list[str]:
     held, bad = standing(report), with_status(report.checks, FAILURES)
     lines = ["", f"## {outcome.entry.name}", "", f"**{held.word}.**", ""]
     lines += [f"- {in_line(reason)}" for reason in held.reasons]
+    lines += ["", outcome.entry.remark] if outcome.entry.remark else []
     lines += [] if bad else ["", "No check failed among those that were decided."]
     for result in bad:
         lines += failure(result)

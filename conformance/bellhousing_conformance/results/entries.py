@@ -18,7 +18,9 @@ class Entry(Strict):
     """A backend to start and judge. Paths are relative to where the command runs.
 
     `python` is the interpreter of the environment that has the backend, this one unless told; `install` tells a reader
-    how to get what is absent.
+    how to get what is absent. `tier` and `profiles` are the list's and all unless told; the samples have the size of
+    the tier unless `size` names a smaller one; `remark` tells a reader why. `reference` is a directory with the
+    weights, for checks against float32; `against` names an earlier entry, which the profile EQUIVALENCE compares with.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -27,10 +29,33 @@ class Entry(Strict):
     python: Path | None = None
     options: Mapping[str, Any] = Field(default_factory=dict)
     install: str = ""
+    tensor_parallel: int = Field(1, ge=1)
+    max_sequences: int | None = Field(None, ge=1)
+    tier: Tier | None = None
+    size: Tier | None = None
+    profiles: tuple[str, ...] = ()
+    remark: str = ""
+    reference: Path | None = None
+    against: str = ""
+
+    def server_model(self) -> dict[str, Any]:
+        """Return the model as a server's configuration has it."""
+        return {
+            "backend": self.backend,
+            "name": self.name,
+            "model": self.model,
+            "parallelism": {"tensor": self.tensor_parallel},
+            "batching": {"max_sequences": self.max_sequences} if self.max_sequences else {},
+            "options": dict(self.options),
+        }
 
     def flags(self) -> list[str]:
         """Return the flags of `run` that judge the same."""
-        named = {"--start": self.backend, "--model": self.model, "--python": self.python}
+        tensor = self.tensor_parallel if self.tensor_parallel > 1 else None
+        named = {
+            "--start": self.backend, "--model": self.model, "--python": self.python, "--tensor-parallel": tensor,
+            "--max-sequences": self.max_sequences, "--reference": self.reference,
+        }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
         return [*pairs, *(f"--option={key}={json.dumps(value)}" for key, value in self.options.items())]
 
@@ -57,4 +82,11 @@ def load_entries(file: Path) -> EntriesFile:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(f"targets {str(file)!r}: expected each name once, found {', '.join(twice)} again")
+    for place, entry in enumerate(told.target):
+        if entry.against and entry.against not in names[:place]:
+            earlier = ", ".join(names[:place]) or "none"
+            raise ConfigurationError(
+                f"targets {str(file)!r}: {entry.name}.against: expected an earlier target ({earlier}), "
+                f"found {entry.against!r}"
+            )
     return told

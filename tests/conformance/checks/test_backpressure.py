@@ -35,8 +35,13 @@ def test_b03_a_neighbour_as_fast_as_before_passes_and_a_slower_one_fails() -> No
 
 
 def test_b03_a_buffer_that_grows_fails_though_the_neighbour_is_fast() -> None:
-    grown = {"kind": "within", "what": "bytes", "found": 2**25, "low": None, "high": 2**24}
+    grown = {"kind": "growth", "read": 2**20, "paused": 2**25}
     assert b03.judge([*ratios(1.0), grown], 0.0).status is Status.FAIL
+
+
+def test_b03_a_cache_that_grows_by_every_stream_is_no_buffer_of_the_reader() -> None:
+    grown = {"kind": "growth", "read": 2**25, "paused": 2**25}
+    assert b03.judge([*ratios(1.0), grown], 0.0).status is Status.PASS
 
 
 def test_b03_few_pairs_and_a_noisy_machine_decide_nothing() -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
+from statistics import median
 
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.judges import DECIDERS, all_hold, together
+from bellhousing_conformance.judges import together
 from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import is_noisy
@@ -27,7 +28,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     The interval (95 %) is that of Hodges and Lehmann. Only a lower bound above the limit fails.
     """
     pairs = [row for row in rows if row["kind"] == "ratio"]
-    decided = [all_hold(rows)] if any(row["kind"] in DECIDERS for row in rows) else []
+    decided = [_judge_memory(rows)] if any(row["kind"] == "growth" for row in rows) else []
     if len(pairs) < 3:
         return together(Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three pairs",)), *decided)
     ratio, low, high = _interval([math.log(row["paused"] / row["read"]) for row in pairs])
@@ -37,6 +38,16 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     problem = f"TPOT of a neighbour, paused over read: expected at most {MOST_RATIO}, found {low:.2f} to {high:.2f}"
     status = Status.FAIL if low > MOST_RATIO and not is_noisy(rows) else Status.INCONCLUSIVE
     return together(Judgement(status=status, figures=figures, problems=(problem,)), *decided)
+
+
+def _judge_memory(rows: Rows) -> Judgement:
+    """Judge the median of what a pause added beyond what the same stream adds that is read: caches grow by either."""
+    added = median(row["paused"] - row["read"] for row in rows if row["kind"] == "growth")
+    figures = (Figure(name="bytes that a pause added, median", value=added),)
+    if added <= MOST_BYTES:
+        return Judgement(status=Status.PASS, figures=figures)
+    problem = f"bytes that a pause added, median: expected at most {MOST_BYTES}, found {added:.0f}"
+    return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
 
 
 def _interval(logs: list[float]) -> tuple[float, float, float]:
@@ -75,18 +86,19 @@ async def a_paused_reader_costs_nobody(probe: Probe) -> None:
 async def _pairs(probe: Probe, readers: Calls) -> None:
     tokens = 64 if probe.tier == "smoke" else 160
     await _neighbour(probe, tokens)
-    before = await _resident(probe)
     pause = {"smoke": 0.3, "standard": 0.5, "full": 5.0}[probe.tier]
     least, most = probe.size(smoke=6, standard=6, full=20), probe.size(smoke=18, standard=18, full=60)
     for number in range(most):
+        before = await _resident(probe)
         with_reader = await _beside_a_reader(probe, readers, tokens, pause)
+        between = await _resident(probe)
         async with holding(probe, READERS, request=lambda: _bulky(probe), calls=readers):
             await asyncio.sleep(pause)
             without = await _neighbour(probe, tokens)
             after = await _resident(probe)
         probe.observe("ratio", read=with_reader, paused=without)
-        if before and after:
-            probe.within("bytes that a paused reader added", found=after - before, high=MOST_BYTES)
+        if before and between and after:
+            probe.observe("growth", read=between - before, paused=after - between)
         if number + 1 >= least and judge(probe.rows, 0.0).status is not Status.INCONCLUSIVE:
             return
 

@@ -13,7 +13,7 @@ GIVE_UP_SECONDS = 10.0
 STREAM_SECONDS = 8.0
 """How long a stream would go on, where the context has room: its end must not look like a place that was freed."""
 MARGIN = 2
-PACE_RUNS, PACE_TOKENS = 4, 48
+PACE_RUNS, PACE_TOKENS = 4, 24
 
 
 @check(

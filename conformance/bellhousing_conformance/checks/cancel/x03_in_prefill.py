@@ -5,12 +5,25 @@ import time
 
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.check import check
+from bellhousing_conformance.judges import all_hold
 from bellhousing_conformance.occupancy import is_free, seconds_until
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.timing import is_noisy, lateness, ticking
+from bellhousing_conformance.verdict import Judgement, Rows, Status
 
 MOST_SECONDS = 1.0
 LEAST_PREFILL_SECONDS = 0.3
 CONTEXT_SHARE = 0.75
+
+
+def judge(rows: Rows, _alpha: float) -> Judgement:
+    """Judge as all checks do; a prefill that seems to go on decides nothing on a machine that is late itself."""
+    judgement = all_hold(rows)
+    if judgement.status is Status.FAIL and is_noisy(rows):
+        late = f"this process was woken {lateness(rows):.3g} s late itself"
+        problems = (*judgement.problems, late)
+        return judgement.model_copy(update={"status": Status.INCONCLUSIVE, "problems": problems})
+    return judgement
 
 
 @check(
@@ -19,6 +32,7 @@ CONTEXT_SHARE = 0.75
     clause="bellhousing.v1.Inference",
     profile="cancel",
     needs=("sampling.max_tokens",),
+    judge=judge,
     finds="one prefill that is computed to its end after the client has left",
     tier="standard",
     alone=True,
@@ -35,21 +49,27 @@ async def prefill_can_be_cancelled(probe: Probe) -> None:
     if whole < LEAST_PREFILL_SECONDS:
         probe.observe("too_fast", prefill_seconds=whole)
         return
-    for _ in range(probe.size(smoke=2, standard=4)):
-        before = await probe.load()
-        task = asyncio.ensure_future(probe.calls.stream(_long_prompt(probe)))
-        began = time.perf_counter()
-        await seconds_until(probe, lambda load, before=before: load.running > before.running, whole)  # type: ignore[misc]
-        await asyncio.sleep(max(0.0, whole / 3 - (time.perf_counter() - began)))
-        is_over = task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        if is_over:
-            probe.observe("too_late", prefill_seconds=whole)
-            continue
-        limit = min(whole / 3, MOST_SECONDS + whole / 10)
-        left = await seconds_until(probe, lambda load, before=before: is_free(load, before), 2 * limit)  # type: ignore[misc]
-        probe.within("seconds until a prefill was gone", found=left, high=limit)
+    async with ticking(probe):
+        for _ in range(probe.size(smoke=2, standard=4)):
+            await _cancel_one(probe, whole)
+
+
+async def _cancel_one(probe: Probe, whole: float) -> None:
+    """Cancel a prefill a third of the way in, and note how long it went on."""
+    before = await probe.load()
+    task = asyncio.ensure_future(probe.calls.stream(_long_prompt(probe)))
+    began = time.perf_counter()
+    await seconds_until(probe, lambda load: load.running > before.running, whole)
+    await asyncio.sleep(max(0.0, whole / 3 - (time.perf_counter() - began)))
+    is_over = task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if is_over:
+        probe.observe("too_late", prefill_seconds=whole)
+        return
+    limit = min(whole / 3, MOST_SECONDS + whole / 10)
+    left = await seconds_until(probe, lambda load: is_free(load, before), 2 * limit)
+    probe.within("seconds until a prefill was gone", found=left, high=limit)
 
 
 def _long_prompt(probe: Probe) -> pb.GenerateRequest:

@@ -4,6 +4,7 @@ from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
 
 LENGTHS = (1, 2, 17, 64)
+AT_ONCE = 4
 
 
 @check(
@@ -16,7 +17,8 @@ LENGTHS = (1, 2, 17, 64)
 )
 async def max_tokens_is_exact(probe: Probe) -> None:
     """Generate each length several times."""
-    for length in LENGTHS * probe.size(smoke=1, standard=4):
-        run = await probe.generate(max_tokens=length, ignore_eos=True)
+    lengths = LENGTHS * probe.size(smoke=1, standard=4)
+    requests = [probe.request(max_tokens=length, ignore_eos=True) for length in lengths]
+    for length, run in zip(lengths, await probe.run_all(requests, at_once=AT_ONCE), strict=True):
         probe.equal(f"tokens of max_tokens={length}", found=run.tokens(), expected=length)
         probe.equal(f"finish reason of max_tokens={length}", found=run.reason(), expected="MAX_TOKENS")

@@ -4,13 +4,11 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.agreement import partings
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.near_tie import TOLERANCES, first_divergence
+from bellhousing_conformance.near_tie import first_divergence, tolerance_at
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 LENGTH = 24
-QUANTISED_TOLERANCE = 0.15
-"""Weights of fewer bits are computed with activations of 8 to 16 bits, so the tolerance is that of 16 bits."""
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
@@ -80,7 +78,7 @@ async def _pair(probe: Probe, prompt: str, what: str) -> None:
         what=what,
         ids=[first.ids(), second.ids()],
         gaps=_gaps(first),
-        tolerance=TOLERANCES.get(probe.model.precision, QUANTISED_TOLERANCE),
+        tolerance=tolerance_at(probe.model.precision),
         cached_tokens=_cached(second),
     )
 

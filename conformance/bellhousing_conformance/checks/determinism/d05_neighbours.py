@@ -54,7 +54,7 @@ async def neighbours_change_nothing(probe: Probe) -> None:
     is_promised = probe.supports("batch_invariance")
     for _ in range(probe.size(smoke=6, standard=16)):
         request = probe.request(max_tokens=LENGTH, temperature=1.0, seed=probe.seed())
-        await probe.run(request)
+        await probe.fill_cache(request)
         alone = await probe.run(request)
         beside = await _among_others(probe, request)
         probe.observe("pair", is_promised=is_promised, alone=alone.text(), beside=beside.text())

@@ -15,13 +15,13 @@ from bellhousing_conformance.probe import Probe
     finds="one token that is another with log probabilities, in the sample",
 )
 async def log_probabilities_change_nothing(probe: Probe) -> None:
-    """Compare outputs with and without, greedy and seeded; the first request fills a prefix cache."""
+    """Compare outputs with and without, greedy and seeded; the prompt is in the prefix cache."""
     for _ in range(probe.size(smoke=1, standard=3)):
         for temperature in (0.0, 1.0) if probe.supports("sampling.seed") else (0.0,):
             request = probe.request(max_tokens=16, temperature=temperature)
             if probe.supports("sampling.seed"):
                 request.sampling.seed = probe.seed()
-            await probe.run(request)
+            await probe.fill_cache(request)
             plain = await probe.run(request)
             asked = pb.GenerateRequest()
             asked.CopyFrom(request)

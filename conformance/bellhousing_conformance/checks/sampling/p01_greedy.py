@@ -7,6 +7,7 @@ from bellhousing_conformance.probe import Probe
 
 TIE = 1e-3
 LENGTH = 24
+AT_ONCE = 4
 
 
 @check(
@@ -19,8 +20,9 @@ LENGTH = 24
 )
 async def greedy_takes_the_best(probe: Probe) -> None:
     """Compare each token with the best alternative at its place, and with the oracle where there is one."""
-    for _ in range(probe.size(smoke=3, standard=12)):
-        run = await probe.generate(max_tokens=LENGTH, temperature=0.0, logprobs=1)
+    count = probe.size(smoke=3, standard=12)
+    requests = [probe.request(max_tokens=LENGTH, temperature=0.0, logprobs=1) for _ in range(count)]
+    for run in await probe.run_all(requests, at_once=AT_ONCE):
         for delta in run.deltas():
             for entry in delta.logprobs:
                 best = max((top.logprob for top in entry.top), default=entry.logprob)

@@ -6,16 +6,18 @@ from collections import Counter
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.probe import Probe
-from bellhousing_conformance.stats import g_test
+from bellhousing_conformance.stats import g_test, scale_test
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
 PROMPT = "My favourite word begins with the letter"
 TEMPERATURES = {"smoke": (0.7,), "standard": (0.7, 1.0, 1.3), "full": (0.7, 1.0, 1.3)}
 ALTERNATIVES = 40
+MOST_CHANGE = 0.2
+"""A sample that would not show a temperature so far off decides nothing."""
 
 
 def judge(rows: Rows, alpha: float) -> Judgement:
-    """Test each temperature at a share of the level (Bonferroni).
+    """Test each temperature, twice, at a share of the level (Bonferroni): all odds, and the power of the odds.
 
     The test is conditional on the tokens whose log probabilities are known: among them the odds are
     exp((a - b) / temperature), whatever the others are.
@@ -34,7 +36,7 @@ def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
     counts = Counter(token for token in drawn if token in odds)
     name = f"T={temperature:g}"
     try:
-        test = g_test(counts, odds, alpha)
+        test, scale = g_test(counts, odds, alpha / 2), scale_test(counts, odds, alpha / 2)
     except ValueError as error:
         return Judgement(status=Status.INCONCLUSIVE, problems=(f"{name}: {error}",))
     figures = (
@@ -42,12 +44,18 @@ def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
         Figure(name=f"{name} n_eff", value=test.n),
         Figure(name=f"{name} G", value=test.statistic),
         Figure(name=f"{name} p", value=test.p_value),
+        Figure(name=f"{name} p of the power", value=scale.p_value),
         Figure(name=f"{name} minimum detectable w", value=test.minimum_effect),
+        Figure(name=f"{name} minimum detectable change", value=scale.minimum_change),
     )
-    if test.p_value >= alpha:
-        return Judgement(status=Status.PASS, figures=figures)
-    problem = f"{name}: expected p at least {alpha:.2g}, found {test.p_value:.2g} (G {test.statistic:.1f}, n {test.n})"
-    return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
+    least = min(test.p_value, scale.p_value)
+    if least < alpha / 2:
+        problem = f"{name}: expected p at least {alpha / 2:.2g}, found {least:.2g} (G {test.statistic:.1f}, n {test.n})"
+        return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
+    if scale.minimum_change > MOST_CHANGE:
+        told = f"{name}: {test.n} draws would not show a temperature {MOST_CHANGE:.0%} off"
+        return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(told,))
+    return Judgement(status=Status.PASS, figures=figures)
 
 
 @check(
@@ -57,10 +65,10 @@ def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
     profile="sampling",
     needs=("sampling.temperature", "sampling.seed", "sampling.max_tokens", "logprobs.top", "token_ids"),
     judge=judge,
-    statistic="G-test of one-token draws, conditional on the tokens of known probability; Bonferroni over temperatures",
+    statistic="G-test, and score test of the power, of one-token draws among the tokens told; Bonferroni over all",
     two_stage=True,
     tier="standard",
-    finds="a temperature 10 % off at 5,000 draws, 25 % off at 1,000",
+    finds="the change of temperature printed: about 10 % at 1,500 draws, 6 % at 5,000",
     seconds=240,
 )
 async def draws_follow_the_temperature(probe: Probe) -> None:
@@ -68,7 +76,7 @@ async def draws_follow_the_temperature(probe: Probe) -> None:
     logprobs = await _known(probe)
     for temperature in TEMPERATURES[probe.tier]:
         probe.observe("model", temperature=temperature, logprobs=logprobs)
-        count = probe.size(smoke=1000, standard=5000)
+        count = probe.size(smoke=1000, standard=1500, full=5000)
         for token in await probe.draws(count, PROMPT, temperature=temperature):
             probe.observe("draw", temperature=temperature, id=token)
 

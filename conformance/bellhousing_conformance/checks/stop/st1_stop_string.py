@@ -19,7 +19,7 @@ async def stop_string_cuts_exactly(probe: Probe) -> None:
     arguments = {"max_tokens": 48, "temperature": 0.0}
     for _ in range(probe.size(smoke=2, standard=10)):
         prompt = probe.prompt()
-        await probe.generate(prompt, **arguments)  # type: ignore[arg-type] # the first one fills a prefix cache
+        await probe.fill_cache(probe.request(prompt, temperature=0.0))
         whole = (await probe.generate(prompt, **arguments)).text()  # type: ignore[arg-type]
         stop = _substring(probe, whole)
         if not stop:

@@ -1,5 +1,8 @@
 """ST6: the end token ends a sequence and is not delivered; `ignore_eos` goes on past it."""
 
+from typing import Unpack
+
+from bellhousing.client.arguments import GenerateArguments
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
@@ -11,6 +14,7 @@ NUDGE = 3.0
 """Makes it come soon."""
 
 LENGTH = 24
+AT_ONCE = 4
 
 
 @check(
@@ -25,18 +29,25 @@ async def end_token_ends(probe: Probe) -> None:
     """Bias towards the end token where the target can; look at endings as they come as well."""
     ends = list(probe.model.eos_token_ids)
     can_bias = bool(ends) and probe.supports("sampling.logit_bias")
-    for _ in range(probe.size(smoke=4, standard=12)):
-        _judge(probe, ends, await probe.generate(max_tokens=LENGTH))
-        if can_bias:
-            _judge(probe, ends, await probe.generate(max_tokens=LENGTH, logit_bias=dict.fromkeys(ends, NUDGE)))
-            run = await probe.generate(max_tokens=LENGTH, logit_bias=dict.fromkeys(ends, BIAS))
+    count = probe.size(smoke=4, standard=12)
+    for run in await _runs(probe, count):
+        _judge(probe, ends, run)
+    if can_bias:
+        for run in await _runs(probe, count, logit_bias=dict.fromkeys(ends, NUDGE)):
+            _judge(probe, ends, run)
+        for run in await _runs(probe, count, logit_bias=dict.fromkeys(ends, BIAS)):
             found = [run.reason(), run.tokens(), run.text()]
             probe.equal("reason, tokens and text when the end token is certain", found=found, expected=["EOS", 0, ""])
-        if probe.supports("sampling.ignore_eos"):
-            bias = dict.fromkeys(ends, BIAS) if can_bias else {}
-            run = await probe.generate(max_tokens=LENGTH, logit_bias=bias, ignore_eos=True)
+    if probe.supports("sampling.ignore_eos"):
+        bias = dict.fromkeys(ends, BIAS) if can_bias else {}
+        for run in await _runs(probe, count, logit_bias=bias, ignore_eos=True):
             found = [run.reason(), run.tokens()]
             probe.equal("reason and tokens under ignore_eos", found=found, expected=["MAX_TOKENS", LENGTH])
+
+
+async def _runs(probe: Probe, count: int, **arguments: Unpack[GenerateArguments]) -> list[Run]:
+    requests = [probe.request(max_tokens=LENGTH, **arguments) for _ in range(count)]  # type: ignore[misc] # the caller does not give max_tokens
+    return await probe.run_all(requests, at_once=AT_ONCE)
 
 
 def _judge(probe: Probe, ends: list[int], run: Run) -> None:

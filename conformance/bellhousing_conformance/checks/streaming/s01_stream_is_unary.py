@@ -13,10 +13,10 @@ from bellhousing_conformance.probe import Probe
     finds="a message that is lost, doubled or changed on the way",
 )
 async def stream_equals_unary(probe: Probe) -> None:
-    """Ask greedily for both forms of one request, after a first one has filled a prefix cache."""
+    """Ask greedily for both forms of one request, with the prompt in the prefix cache."""
     for _ in range(probe.size(smoke=2, standard=16)):
         request = probe.request(max_tokens=24, temperature=0.0)
-        await probe.complete(request)
+        await probe.fill_cache(request)
         whole = (await probe.complete(request)).outputs[0]
         run = await probe.run(request)
         probe.equal("text of the stream", found=run.text(), expected=whole.text)

@@ -1,12 +1,15 @@
 """T01: the model over several ranks is the model on one."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from bellhousing_conformance.against import OtherFailed
 from bellhousing_conformance.check import check
 from bellhousing_conformance.divergence import mean_interval
 from bellhousing_conformance.first_token import conditional_kl, first_logprobs
-from bellhousing_conformance.oracles import Oracle
 from bellhousing_conformance.precision import tier_of
 from bellhousing_conformance.probe import Probe
-from bellhousing_conformance.verdict import Figure, Judgement, NotRun, Rows, Status
+from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 LEAST = 3
 
@@ -32,11 +35,18 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     return Judgement(status=status, figures=figures, problems=(problem,))
 
 
-def reference(probe: Probe) -> Oracle:
-    """Return the model on one device. Raises `NotRun` when it is not known."""
-    if probe.oracle is None:
-        raise NotRun("the probabilities of this model on one device are not known: no oracle knows its digest")
-    return probe.oracle
+async def along(probe: Probe, prompt: str, output: Sequence[int]) -> Sequence[Mapping[int, float]]:
+    """Return the log probabilities on one device at each place of an output.
+
+    Raises `RuntimeError` without a reference, and `OtherFailed` when it makes other tokens of the prompt.
+    """
+    known = probe.reference
+    if known is None:
+        raise RuntimeError("the check should be declared with reference=True")
+    ids = list(await asyncio.to_thread(known.ids, prompt))
+    if probe.supports("tokenize") and ids != await probe.tokenize(prompt):
+        raise OtherFailed("the reference makes other tokens of a prompt than the target: it is another model")
+    return await asyncio.to_thread(known.along, ids, output)
 
 
 @check(
@@ -49,12 +59,16 @@ def reference(probe: Probe) -> Oracle:
     statistic="mean KL of the first token; one-sided 95 % bootstrap over prompts",
     finds="a mean KL above the precision's tier by more than the width of the interval",
     tier="standard",
+    reference=True,
 )
 async def the_distributions_are_those_of_one_device(probe: Probe) -> None:
     """Compare first tokens after many prompts with the reference."""
-    exact, precision = reference(probe), probe.model.precision
+    precision = probe.model.precision
     for _ in range(probe.size(smoke=6, standard=40)):
         prompt = probe.prompt()
         found = await first_logprobs(probe, prompt)
-        known = {str(token): value for token, value in exact.logprobs(exact.ids(prompt)).items()}
+        if not found:
+            continue
+        first = (await along(probe, prompt, [int(next(iter(found)))]))[0]
+        known = {str(token): value for token, value in first.items()}
         probe.observe("distributions", reference=known, found=found, precision=precision)

@@ -1,7 +1,7 @@
 """T02: greedy outputs over several ranks are those of one device."""
 
 from bellhousing_conformance.check import check
-from bellhousing_conformance.checks.tensor_parallel.t01_same_distribution import reference
+from bellhousing_conformance.checks.tensor_parallel.t01_same_distribution import along
 from bellhousing_conformance.judges import DECIDERS, all_hold, together
 from bellhousing_conformance.near_tie import is_near_tie, tolerance_at
 from bellhousing_conformance.probe import Probe
@@ -40,18 +40,16 @@ def _problem(row: Row) -> str:
     statistic="tokens beyond a near tie of the reference; zero in n; 95 % bound 3/n",
     finds="one token of the sample that is not the reference's",
     tier="standard",
+    reference=True,
 )
 async def greedy_tokens_are_those_of_one_device(probe: Probe) -> None:
     """Follow each output through the reference, on the target's own tokens: a near tie does not spoil what follows."""
-    exact, allowed = reference(probe), tolerance_at(probe.model.precision)
+    allowed = tolerance_at(probe.model.precision)
     for _ in range(probe.size(smoke=2, standard=10)):
         prompt = probe.prompt()
         run = await probe.generate(prompt, max_tokens=24, temperature=0.0)
-        context = list(exact.ids(prompt))
-        for place, token in enumerate(run.ids()):
-            known = exact.logprobs(context)
+        for place, (token, known) in enumerate(zip(run.ids(), await along(probe, prompt, run.ids()), strict=True)):
             least = min(known.values())
             probe.observe(
                 "token", place=place, best=max(known.values()), logprob=known.get(token, least), allowed=allowed
             )
-            context.append(token)

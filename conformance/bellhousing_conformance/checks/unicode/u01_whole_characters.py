@@ -6,6 +6,7 @@ from bellhousing_conformance.forcing import dictation
 from bellhousing_conformance.probe import Probe
 
 REPLACEMENT = "\ufffd"
+AT_ONCE = 4
 SPLIT = ("😀😎", "世界和平", "e\u0301té où", "ทดสอบ", "👩‍👩‍👧 🇫🇷")
 """Characters of two to four bytes, which tokens often split."""
 
@@ -24,12 +25,13 @@ async def deltas_are_whole_characters(probe: Probe) -> None:
 
     A message whose text is no UTF-8 is refused by gRPC itself, and fails the call.
     """
-    for _ in range(probe.size(smoke=6, standard=16)):
-        run = await probe.generate(max_tokens=32, temperature=1.2, coalescing=False)
+    count = probe.size(smoke=6, standard=16)
+    requests = [probe.request(max_tokens=32, temperature=1.2, coalescing=False) for _ in range(count)]
+    for run in await probe.run_all(requests, at_once=AT_ONCE):
         await _judge(probe, run, "a free output")
-    for text in SPLIT:
-        request = dictation(probe, text).request
-        await _judge(probe, await probe.run(request), f"dictated {text!r}")
+    requests = [dictation(probe, text).request for text in SPLIT]
+    for text, run in zip(SPLIT, await probe.run_all(requests, at_once=AT_ONCE), strict=True):
+        await _judge(probe, run, f"dictated {text!r}")
 
 
 async def _judge(probe: Probe, run: Run, what: str) -> None:
