@@ -60,6 +60,8 @@ class Examiner:
     task_file: Path | None = None
     reference: Reference | None = None
     adapters: tuple[str, ...] = ()
+    shares_process: bool = False
+    """Whether a part of the target, such as a proxy, runs in this process: gates would measure it too, so none are."""
 
     @property
     def known_reference(self) -> Reference | None:
@@ -133,7 +135,7 @@ class Examiner:
                     await self._observe(check, number, scale, rows)
             except TimeoutError:
                 is_cut = True
-            gates = watch.read() if check.alone else None
+            gates = watch.read() if check.alone and not self.shares_process else None
         rows = as_recorded(rows)
         judgement = check.judge(rows, alpha)
         if is_cut:  # what was seen counts when it is wrong; when it is right, it is less than was asked for

@@ -30,6 +30,7 @@ name = "second"
 backend = "simulator"
 """
 SLOW = "inter_token_seconds=0.05"
+END_SECONDS = 5.0
 
 
 async def started(*arguments: object, at: str) -> tuple[Process, list[psutil.Process]]:
@@ -54,8 +55,16 @@ async def ended(process: Process, *signals: int) -> str:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that run; one that has ended may wait for its parent to look."""
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    """Return those that go on running: Python's own tracker ends a moment after the command that it served.
+
+    One that has ended may wait for its parent to look.
+    """
+    _, left = psutil.wait_procs([each for each in processes if not _is_over(each)], timeout=END_SECONDS)
+    return [each for each in left if not _is_over(each)]
+
+
+def _is_over(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])

@@ -54,7 +54,16 @@ async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
     async with Calls(target.where, target.silence) as calls:
         try:
             model = await look(calls, target)
-            examiner = Examiner(calls, model, "smoke", seed, target.hooks, oracle_of(model), adapters=target.adapters)
+            examiner = Examiner(
+                calls,
+                model,
+                "smoke",
+                seed,
+                target.hooks,
+                oracle_of(model),
+                adapters=target.adapters,
+                shares_process=True,
+            )
             if check.paired:
                 other = await look(clean, replace(target, where=clean.where))
                 subject = Subject(address=clean.where.address)
