@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-TOLERANCES = {"float32": 0.02, "bfloat16": 0.4, "float16": 0.15}
+TOLERANCES = {"float64": 0.02, "float32": 0.02, "bfloat16": 0.4, "float16": 0.15}
 """Largest gap, in nats, that counts as a tie, by precision. docs/conformance/statistics.md tells what was measured."""
 QUANTISED_TOLERANCE = 0.4
 """The same with quantised weights, whose sums are of 16 bits or fewer."""
