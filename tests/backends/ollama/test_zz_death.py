@@ -175,15 +175,14 @@ async def test_ports_that_are_always_taken_end_the_start(
 async def test_an_adapter_whose_runner_is_killed_comes_back_and_the_base_still_answers(
     model_path: Path, tmp_path: Path
 ) -> None:
-    path = write_adapter(tmp_path / "adapter", halves(LAYERS, WIDTH), seed=3)
+    # Of zeros, so that the text is the base's: a stream of random text Ollama may end by itself.
+    path = write_adapter(tmp_path / "adapter", halves(LAYERS, WIDTH))
     adapter = AdapterFiles("tuned", str(path), "sha256:" + "1" * 64)
     async with running(model_path, tmp_path / "store", adapters=1) as (probe, ollama):
         base = set(runner_pids(ollama))
         await probe.backend.load_adapter(adapter)
         (runner,) = set(runner_pids(ollama)) - base
         wanted = replace(probe.request(max_tokens=900), adapter="tuned")
-        # Hot, or random weights may repeat a token until Ollama ends the stream.
-        wanted = replace(wanted, sampling=replace(wanted.sampling, temperature=5.0))
         stream = asyncio.ensure_future(probe.run(wanted))
         await asyncio.sleep(1.0)
         assert not stream.done()
