@@ -122,12 +122,16 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the schedule with one rate. Only measured phases count; times are ns since the origin."""
+    """A part of the schedule. Its rate goes from `rate` to `end_rate`, in a straight line; times are ns since the origin.
+
+    Only measured phases count: what is sent in the others loads the target and no more.
+    """
 
     name: str
     start_ns: int
     end_ns: int
     rate: float
+    end_rate: float
     is_measured: bool
 
 
@@ -159,18 +163,25 @@ class RunInfo:
     schema: Literal["bellhousing.load/1"] = SCHEMA
 
 
-def write_rows(rows: Iterable[Sent], folder: Path) -> None:
-    """Write the rows of a run, whole or not at all. Raises `ConfigurationError` when they cannot be written."""
-    with _whole(folder / ROWS_FILE) as file:
-        file.write(msgspec.json.encode({"schema": SCHEMA}) + b"\n")
-        for row in rows:
-            file.write(msgspec.json.encode(row) + b"\n")
+def write_load(rows: Iterable[Sent], info: RunInfo, folder: Path) -> None:
+    """Write a run. Raises `ConfigurationError` when it cannot be written; then the folder has neither of its files."""
+    try:
+        with _whole(folder / ROWS_FILE) as file:
+            file.write(msgspec.json.encode({"schema": SCHEMA}) + b"\n")
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+        with _whole(folder / RUN_FILE) as file:
+            file.write(msgspec.json.encode(info) + b"\n")
+    except ConfigurationError:
+        forget_load(folder)
+        raise
 
 
-def write_run(info: RunInfo, folder: Path) -> None:
-    """Write what is known of a run, whole or not at all. Raises `ConfigurationError`."""
-    with _whole(folder / RUN_FILE) as file:
-        file.write(msgspec.json.encode(info) + b"\n")
+def forget_load(folder: Path) -> None:
+    """Remove the files of an earlier run, so that one that fails cannot be taken for it."""
+    for name in (ROWS_FILE, RUN_FILE):
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 def read_rows(folder: Path) -> list[Sent]:
