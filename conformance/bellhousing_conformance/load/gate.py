@@ -61,8 +61,6 @@ class Run:
         return [row for row in self.rows if start <= row.intended_ns < end]
 
 
-
-
 def left_out(name: str, bound: str, why: str) -> Gate:
     """Return a gate that has nothing to look at; `why` says so."""
     return Gate(name=name, is_kept=True, found=why, bound=bound, is_applicable=False)

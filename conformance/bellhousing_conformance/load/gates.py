@@ -7,6 +7,7 @@ the sender, the machine and the schedule, never the target, but for one that can
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from bellhousing_conformance.load.arrivals import arrival_gates
 from bellhousing_conformance.load.clients.client import CONNECTION
@@ -123,7 +124,9 @@ def loop_lag(run: Run) -> Gate:
     """The sender was woken in time."""
     lags = [sample.lag_ns / NS for sample in run.info.samples]
     found = quantile(lags, 0.99) if lags else math.inf
-    return Gate(name="loop lag p99", is_kept=found <= LAG_SECONDS, found=_ms(found), bound=f"at most {_ms(LAG_SECONDS)}")
+    return Gate(
+        name="loop lag p99", is_kept=found <= LAG_SECONDS, found=_ms(found), bound=f"at most {_ms(LAG_SECONDS)}"
+    )
 
 
 def cpu(run: Run) -> Gate:
@@ -150,7 +153,7 @@ def little(run: Run) -> Gate:
     if len(samples) < 2:
         return Gate(name="Little's law", is_kept=False, found="no samples", bound=bound)
     start, end = samples[0].at_ns, samples[-1].at_ns
-    seen = sum(b.in_flight * (b.at_ns - a.at_ns) for a, b in zip(samples, samples[1:], strict=False)) / (end - start)
+    seen = sum(b.in_flight * (b.at_ns - a.at_ns) for a, b in pairwise(samples)) / (end - start)
     spans = (min(row.end_ns, end) - max(row.sent_ns, start) for row in run.rows)
     rows = sum(span for span in spans if span > 0) / (end - start)
     error = abs(seen - rows)

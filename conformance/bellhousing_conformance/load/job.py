@@ -62,7 +62,8 @@ def closed_job(endpoint: Endpoint, concurrency: int, seconds: float, plan: list[
     """Return the job of a closed loop, which measures capacity and nothing else. Raises `ConfigurationError`."""
     if concurrency < 1 or seconds <= 0:
         raise ConfigurationError(
-            f"closed loop: expected a concurrency of at least 1 and seconds above 0, found {concurrency} and {seconds:g}"
+            "closed loop: expected a concurrency of at least 1 and seconds above 0,"
+            f" found {concurrency} and {seconds:g}"
         )
     phase = Phase(CLOSED_PHASE, 0, round(seconds * 1e9), 0.0, 0.0, is_measured=True)
     arrivals = Arrivals("closed", 0.0, concurrency=concurrency)

@@ -32,7 +32,7 @@ LEAST_REQUESTS = 20
 
 
 class _NullService(grpc.GenericRpcHandler):
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         if details.method != METHOD:
             return None
         return grpc.unary_stream_rpc_method_handler(_generate)

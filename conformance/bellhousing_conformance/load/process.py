@@ -7,6 +7,7 @@ line of JSON for each report of progress, and one for the error that ended it.
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bellhousing.errors import BellhousingError, ConfigurationError, EngineUnavailable
+from bellhousing_conformance.load.clients.client import TOKEN_VARIABLE
 from bellhousing_conformance.load.job import Job, read_job, write_job
 from bellhousing_conformance.load.record import RunInfo, Sent, forget_load, read_rows, read_run, write_load
 from bellhousing_conformance.load.sender import Progress, Sender
@@ -25,29 +27,37 @@ LAST_WORDS = 400
 
 
 async def run_load(
-    job: Job, folder: Path, told: Callable[[Progress], None] = lambda _: None
+    job: Job, folder: Path, told: Callable[[Progress], None] = lambda _: None, *, token: str = ""
 ) -> tuple[list[Sent], RunInfo]:
     """Send a job from a process of its own; return the rows and what is known of the run. Both are in the folder.
+
+    `token` is the bearer token that the endpoint asks for.
 
     Raises `EngineUnavailable` when nobody answers at the endpoint, `ConfigurationError` when the sender cannot send or
     write; then the folder has no file of the run.
     """
+    _empty(folder)
+    with tempfile.TemporaryDirectory(prefix="bellhousing-load-") as place:
+        file = Path(place) / "job"
+        write_job(job, file)
+        await _sent([str(file), str(folder)], told, token)
+    return read_rows(folder), read_run(folder)
+
+
+def _empty(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"folder {str(folder)!r}: expected a folder, found {error.strerror}") from error
     forget_load(folder)
-    with tempfile.TemporaryDirectory(prefix="bellhousing-load-") as place:
-        file = Path(place) / "job"
-        write_job(job, file)
-        await _sent(file, folder, told)
-    return read_rows(folder), read_run(folder)
 
 
-async def _sent(file: Path, folder: Path, told: Callable[[Progress], None]) -> None:
-    command = [sys.executable, "-m", MODULE, str(file), str(folder.resolve())]
+async def _sent(arguments: list[str], told: Callable[[Progress], None], token: str) -> None:
+    variables = {**os.environ, TOKEN_VARIABLE: token}
     pipe = asyncio.subprocess.PIPE
-    sender = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    sender = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", MODULE, *arguments, stdout=pipe, stderr=pipe, env=variables
+    )
     try:
         said, words = await asyncio.gather(_said(sender.stdout, told), _read(sender.stderr))
         await sender.wait()

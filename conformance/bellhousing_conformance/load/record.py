@@ -122,7 +122,7 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the schedule. Its rate goes from `rate` to `end_rate`, in a straight line; times are ns since the origin.
+    """A part of the schedule, times in ns since the origin. Its rate goes from `rate` to `end_rate` in a straight line.
 
     Only measured phases count: what is sent in the others loads the target and no more.
     """
@@ -166,11 +166,11 @@ class RunInfo:
 def write_load(rows: Iterable[Sent], info: RunInfo, folder: Path) -> None:
     """Write a run. Raises `ConfigurationError` when it cannot be written; then the folder has neither of its files."""
     try:
-        with _whole(folder / ROWS_FILE) as file:
+        with whole_file(folder / ROWS_FILE) as file:
             file.write(msgspec.json.encode({"schema": SCHEMA}) + b"\n")
             for row in rows:
                 file.write(msgspec.json.encode(row) + b"\n")
-        with _whole(folder / RUN_FILE) as file:
+        with whole_file(folder / RUN_FILE) as file:
             file.write(msgspec.json.encode(info) + b"\n")
     except ConfigurationError:
         forget_load(folder)
@@ -234,7 +234,7 @@ def _check_schema(file: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[IO[bytes]]:
+def whole_file(file: Path) -> Iterator[IO[bytes]]:
     """Yield a file that takes its name only when all of it is on the disk; a failure leaves nothing."""
     part = file.with_name(file.name + ".part")
     try:

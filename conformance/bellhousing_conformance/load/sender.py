@@ -201,13 +201,26 @@ class Sender:
         """Note turns that cannot be sent: each is a failure, at the moment at which that was known."""
         at = failed.received.end_ns - self.origin_ns
         for planned in turns:
-            self._skipped.append(
-                Sent(
-                    planned.index, planned.phase, planned.session, planned.adapter, None, at, at, None, None, at, 0, 0,
-                    None, NOT_SENT, f"request {failed.planned.index}, an earlier turn, failed", turn=planned.turn,
-                    prefix=planned.prefix,
-                )  # fmt: skip
+            row = Sent(
+                index=planned.index,
+                phase=planned.phase,
+                session=planned.session,
+                adapter=planned.adapter,
+                prompt_tokens=None,
+                intended_ns=at,
+                sent_ns=at,
+                first_ns=None,
+                last_ns=None,
+                end_ns=at,
+                first_tokens=0,
+                tokens=0,
+                usage_tokens=None,
+                code=NOT_SENT,
+                reason=f"request {failed.planned.index}, an earlier turn, failed",
+                turn=planned.turn,
+                prefix=planned.prefix,
             )
+            self._skipped.append(row)
 
 
 async def until(due_ns: int) -> None:

@@ -50,7 +50,9 @@ def drift(values: Sequence[float]) -> float | None:
         return 1.0
     rho = math.fsum((rank - mean) * (i - middle) for i, rank in enumerate(ranks)) / math.sqrt(spread)
     # What is left of the dependence once the trend itself is taken out.
-    slope = rho * math.sqrt(math.fsum((rank - mean) ** 2 for rank in ranks) / math.fsum((i - middle) ** 2 for i in range(n)))
+    slope = rho * math.sqrt(
+        math.fsum((rank - mean) ** 2 for rank in ranks) / math.fsum((i - middle) ** 2 for i in range(n))
+    )
     freedom = effective_size([rank - slope * (i - middle) for i, rank in enumerate(ranks)]) - 2
     if freedom <= 0:
         return 1.0

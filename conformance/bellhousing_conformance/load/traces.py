@@ -95,8 +95,8 @@ def _azure(file: Path, lines: Iterator[str]) -> Numbered:
     for row in reader:
         number = reader.line_num
         moment = _date(file, number, row["TIMESTAMP"])
-        counts = [_count(file, number, name, row[name]) for name in wanted[1:]]
-        yield number, TraceRow(moment, *counts)
+        prompt, output = (_count(file, number, name, row[name]) for name in wanted[1:])
+        yield number, TraceRow(moment, prompt, output)
 
 
 def _date(file: Path, number: int, text: str | None) -> float:
@@ -127,6 +127,7 @@ def _row(file: Path, number: int, line: str, unit: float, sent: dict[str, float]
     found = _object(file, number, line)
     session, stamp, wait = str(found.get("session_id") or ""), _value(found, "timestamp"), _value(found, "delay")
     is_later = session in sent
+    delay: float | None
     if is_later and wait is not None:
         delay = _time(file, number, "delay", wait, unit)
         seconds = sent[session] + delay
@@ -138,8 +139,8 @@ def _row(file: Path, number: int, line: str, unit: float, sent: dict[str, float]
     blocks = found.get("hash_ids") or []
     if not (isinstance(blocks, list) and all(isinstance(block, int) for block in blocks)):
         raise _fault(file, number, "hash_ids", "a list of whole numbers", repr(blocks))
-    counts = [_count(file, number, name, _value(found, name)) for name in ("input", "output")]
-    return TraceRow(seconds, *counts, session, delay, tuple(blocks))
+    prompt, output = (_count(file, number, name, _value(found, name)) for name in ("input", "output"))
+    return TraceRow(seconds, prompt, output, session, delay, tuple(blocks))
 
 
 def _object(file: Path, number: int, line: str) -> dict[str, Any]:

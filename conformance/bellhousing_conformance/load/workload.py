@@ -132,6 +132,8 @@ def plan_of_trace(
     trace whose requests all come at once, which has no rate.
     """
     kept = _within(rows, seconds)
+    if not kept:
+        raise ConfigurationError(f"trace {name!r}: expected a request in the first {seconds:g} s, found none")
     times = tuple(round(row.seconds * NS) for row in kept if row.delay is None)
     length = seconds or kept[-1].seconds
     if not length:
@@ -151,9 +153,10 @@ def digest_of_plan(plan: Sequence[Planned]) -> str:
 def _within(rows: Sequence[TraceRow], seconds: float | None) -> list[TraceRow]:
     begun = {row.session for row in rows if row.delay is None and (seconds is None or row.seconds < seconds)}
     return [
-        row for row in rows
-        if (row.delay is not None and row.session in begun) or (row.delay is None and (not seconds or row.seconds < seconds))
-    ]  # fmt: skip
+        row
+        for row in rows
+        if (row.session in begun if row.delay is not None else seconds is None or row.seconds < seconds)
+    ]
 
 
 def _of_rows(rows: Sequence[TraceRow], workload: Workload, source: "_Texts") -> Iterator[Planned]:

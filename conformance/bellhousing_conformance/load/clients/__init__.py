@@ -1,6 +1,6 @@
 """Ways to an endpoint: the contract, and engines' own HTTP APIs, all with the same clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.load.clients.client import Client, Endpoint
@@ -21,7 +21,11 @@ def client_of(endpoint: Endpoint) -> Client:
         return ContractClient(endpoint)
     from bellhousing_conformance.load.clients import ollama, openai, tgi
 
-    kinds = {"openai": openai.OpenAiClient, "ollama": ollama.OllamaClient, "tgi": tgi.TgiClient}
+    kinds: Mapping[str, Callable[[Endpoint], Client]] = {
+        "openai": openai.OpenAiClient,
+        "ollama": ollama.OllamaClient,
+        "tgi": tgi.TgiClient,
+    }
     if endpoint.kind not in kinds:
         raise ConfigurationError(f"client {endpoint.kind!r}: expected one of {', '.join(KINDS)}")
     return kinds[endpoint.kind](endpoint)

@@ -9,6 +9,9 @@ from bellhousing_conformance.load.workload import Planned
 CONNECTION = "UNAVAILABLE"
 """The code of an endpoint that cannot be reached or broke off, whatever its protocol calls it."""
 
+TOKEN_VARIABLE = "BELLHOUSING_TOKEN"  # noqa: S105 - the name of a variable
+"""Where a sender finds the bearer token: it is in no file and no argument."""
+
 MALFORMED = "MALFORMED"
 """The code of a stream that the endpoint ended as if it were whole, and that is not."""
 
@@ -30,7 +33,10 @@ class Endpoint:
 
 @dataclass(slots=True)
 class Received:
-    """One exchange as it came: stamps are `perf_counter_ns`, one for each of `chunks`. `code` is set when it has ended."""
+    """One exchange as it came: stamps are `perf_counter_ns`, one for each of `chunks`.
+
+    `code` is set when it has ended.
+    """
 
     sent_ns: int = 0
     end_ns: int = 0

@@ -14,12 +14,11 @@ from bellhousing.client.connection import OPTIONS, call_metadata
 from bellhousing.errors import EngineUnavailable
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import tls_of
-from bellhousing_conformance.load.clients.client import Client, Endpoint, Reading, Received
+from bellhousing_conformance.load.clients.client import TOKEN_VARIABLE, Client, Endpoint, Reading, Received
 from bellhousing_conformance.load.record import OK
 from bellhousing_conformance.load.workload import Planned
 
 METHOD = "/bellhousing.v1.Inference/Generate"
-TOKEN_VARIABLE = "BELLHOUSING_TOKEN"  # noqa: S105 - the name of a variable
 CONNECT_SECONDS = 10.0
 MOST_REASON = 300
 

@@ -11,10 +11,17 @@ import httpx
 
 from bellhousing.errors import ConfigurationError, EngineUnavailable
 from bellhousing.http import STREAMING, engine_client
-from bellhousing_conformance.load.clients.client import CONNECTION, Client, Endpoint, Reading, Received, frames
+from bellhousing_conformance.load.clients.client import (
+    CONNECTION,
+    TOKEN_VARIABLE,
+    Client,
+    Endpoint,
+    Reading,
+    Received,
+    frames,
+)
 from bellhousing_conformance.load.record import DEADLINE, OK
 
-KEY_VARIABLE = "BELLHOUSING_LOAD_KEY"
 MOST_REASON = 300
 
 
@@ -39,7 +46,7 @@ class StreamingClient(Client):
 
     async def open(self) -> None:
         """See `Client`. Any HTTP answer shows that somebody is there."""
-        self._http = engine_client(self._endpoint.address, os.environ.get(KEY_VARIABLE, ""))
+        self._http = engine_client(self._endpoint.address, os.environ.get(TOKEN_VARIABLE, ""))
         try:
             await self._http.get("/")
         except httpx.HTTPError as error:
