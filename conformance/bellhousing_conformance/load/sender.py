@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bellhousing_conformance.load.clients import client_of
-from bellhousing_conformance.load.clients.client import MALFORMED, Client, Reading, Received
+from bellhousing_conformance.load.clients.client import STREAM_FAILED, Client, Reading, Received
 from bellhousing_conformance.load.job import Job
 from bellhousing_conformance.load.record import NOT_SENT, OK, RunInfo, Sample, Sent
 from bellhousing_conformance.load.workload import Planned
@@ -170,7 +170,7 @@ class Sender:
         reading = self.client.read(received)
         code, reason = received.code, received.reason
         if code == OK and reading.fault:
-            code, reason = MALFORMED, reading.fault
+            code, reason = STREAM_FAILED, reading.fault
         first, last = (reading.arrivals[0], reading.arrivals[-1]) if reading.arrivals else ((None, 0), (None, 0))
         return Sent(
             index=planned.index,

@@ -12,8 +12,8 @@ CONNECTION = "UNAVAILABLE"
 TOKEN_VARIABLE = "BELLHOUSING_TOKEN"  # noqa: S105 - the name of a variable
 """Where a sender finds the bearer token: it is in no file and no argument."""
 
-MALFORMED = "MALFORMED"
-"""The code of a stream that the endpoint ended as if it were whole, and that is not."""
+STREAM_FAILED = "STREAM_FAILED"
+"""The code of a stream that ended as if it were whole and is not, or that has an error inside."""
 
 
 @dataclass(frozen=True, slots=True)
