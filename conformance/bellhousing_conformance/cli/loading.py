@@ -265,7 +265,11 @@ class _Display:
 
 def _tell(report: LoadReport, output: Path) -> None:
     known = {found.id: found.title for found in METRICS.values()}
-    rows = [(known[each.metric], f"p{each.percent}", str(each.n), each.text) for each in report.estimates]
+    rows = [
+        (known[each.metric], f"p{each.percent}", str(each.n), each.text)
+        for each in report.estimates
+        if each.is_printable or each.percent == 50
+    ]
     say(f"{report.scenario}; seed {report.seed}")
     print_table(("METRIC", "", "N", "ESTIMATE [95 %]"), rows)
     rates = [

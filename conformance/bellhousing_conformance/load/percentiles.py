@@ -99,7 +99,7 @@ def block_interval(
     """
     if len(blocks) < 2:
         raise ValueError(f"block bootstrap: expected at least two blocks, found {len(blocks)}")
-    drawn = random.Random(seed)  # noqa: S311 - a resample, not a secret
+    drawn = random.Random(seed)
     found = sorted(_resampled(blocks, percent, drawn) for _ in range(RESAMPLES))
     tail = (1 - confidence) / 2
     return found[math.floor(tail * (RESAMPLES - 1))], found[math.ceil((1 - tail) * (RESAMPLES - 1))]

@@ -10,7 +10,7 @@ import pytest
 from bellhousing_conformance.load.arrivals import law_p
 from bellhousing_conformance.load.gate import Run
 from bellhousing_conformance.load.gates import gates
-from bellhousing_conformance.load.record import Arrivals, Sample
+from bellhousing_conformance.load.record import Arrivals, Sample, Sent
 from bellhousing_conformance.load.schedule import digest_of
 from bellhousing_conformance.load.validation import SERVICE, known_rows
 from tests.conformance.load.rows import FLOOR, gate_of, perfect, samples_of, shifted
@@ -21,6 +21,14 @@ Spoil = Callable[[Run], Run]
 
 def rowed(run: Run, rows: object) -> Run:
     return Run(list(rows), run.info, run.floor)  # type: ignore[call-overload]
+
+
+def first_with(run: Run, **changes: object) -> Run:
+    return rowed(run, [replace(run.rows[0], **changes), *run.rows[1:]])  # type: ignore[arg-type]
+
+
+def gone(row: Sent) -> Sent:
+    return replace(row, code="UNAVAILABLE")
 
 
 def informed(run: Run, **changes: object) -> Run:
@@ -53,13 +61,28 @@ def sampled(run: Run, change: Callable[[int, Sample], Sample]) -> Run:
     return informed(run, samples=tuple(change(place, sample) for place, sample in enumerate(run.info.samples)))
 
 
+def slowed(row: Sent, steps: int) -> Sent:
+    """Return a row whose tokens came later by some ms."""
+    assert row.first_ns is not None
+    assert row.last_ns is not None
+    later = steps * MS
+    (gap, tokens), *others = row.gaps
+    return replace(
+        row,
+        first_ns=row.first_ns + later,
+        last_ns=row.last_ns + later,
+        end_ns=row.end_ns + later,
+        gaps=((gap + later, tokens), *others),
+    )
+
+
 SPOILT: list[tuple[str, Spoil]] = [
     ("request ledger", lambda run: rowed(run, run.rows[:-1])),
     ("request ledger", lambda run: rowed(run, [*run.rows, run.rows[0]])),
-    ("schedule", lambda run: rowed(run, [replace(run.rows[0], intended_ns=run.rows[0].intended_ns + 1), *run.rows[1:]])),
-    ("token ledger", lambda run: rowed(run, [replace(run.rows[0], usage_tokens=17), *run.rows[1:]])),
-    ("token ledger", lambda run: rowed(run, [replace(run.rows[0], usage_tokens=None), *run.rows[1:]])),
-    ("reachable target", lambda run: rowed(run, [*run.rows[:-9], *(replace(r, code="UNAVAILABLE") for r in run.rows[-9:])])),
+    ("schedule", lambda run: first_with(run, intended_ns=run.rows[0].intended_ns + 1)),
+    ("token ledger", lambda run: first_with(run, usage_tokens=17)),
+    ("token ledger", lambda run: first_with(run, usage_tokens=None)),
+    ("reachable target", lambda run: rowed(run, [gone(r) if r.index > 290 else r for r in run.rows])),
     ("send delay p99", lambda run: rowed(run, [shifted(r, 20 * MS) if r.index % 20 == 0 else r for r in run.rows])),
     ("achieved rate", lambda run: rowed(run, [shifted(r, r.intended_ns // 20) for r in run.rows])),
     ("law of the gaps", evenly),
@@ -73,31 +96,13 @@ SPOILT: list[tuple[str, Spoil]] = [
     ("Little's law", lambda run: sampled(run, lambda n, s: replace(s, in_flight=s.in_flight * 2))),
     ("Little's law", lambda run: informed(run, samples=())),
     ("Little's law", lambda run: rowed(run, [r for r in run.rows if r.index % 5])),
-    ("deadline", lambda run: rowed(run, [replace(run.rows[0], end_ns=run.rows[0].sent_ns + 90_000 * MS), *run.rows[1:]])),
+    ("deadline", lambda run: first_with(run, end_ns=run.rows[0].sent_ns + 90_000 * MS)),
     ("null floor", lambda run: Run(run.rows, run.info, FLOOR | {"tpot": 0.0015})),
     ("null floor", lambda run: Run([replace(r, code="INTERNAL") for r in run.rows], run.info, FLOOR)),
     ("warm-up", lambda run: rowed(run, run.rows[:15])),
     ("warm-up", lambda run: rowed(run, [replace(r, code="INTERNAL") for r in run.rows])),
     ("drift of ttft", lambda run: rowed(run, [slowed(r, r.index) for r in run.rows])),
 ]  # fmt: skip
-
-
-def slowed(row: object, steps: int) -> object:
-    """Return a row whose tokens came later by some ms."""
-    from bellhousing_conformance.load.record import Sent
-
-    assert isinstance(row, Sent)
-    assert row.first_ns is not None
-    assert row.last_ns is not None
-    later = steps * MS
-    (gap, tokens), *others = row.gaps
-    return replace(
-        row,
-        first_ns=row.first_ns + later,
-        last_ns=row.last_ns + later,
-        end_ns=row.end_ns + later,
-        gaps=((gap + later, tokens), *others),
-    )
 
 
 @pytest.mark.parametrize("law", ["Poisson", "bursty"])

@@ -19,7 +19,7 @@ from bellhousing_conformance.load.record import OK
 from bellhousing_conformance.load.workload import Planned
 
 METHOD = "/bellhousing.v1.Inference/Generate"
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 MOST_REASON = 300
 
 

@@ -1,4 +1,9 @@
-"""`/api/generate` of Ollama. A line is a token, but for the last; the end token is counted by the server alone."""
+"""`/api/generate` of Ollama. A line with text is a token; the end token is counted by the server alone.
+
+Ollama holds text back that may still become a character, so that a line may be of several tokens and tells no number.
+As in the `ollama` backend those tokens count with the last line. The token ledger therefore sees lines too many, and
+none too few.
+"""
 
 import json
 from typing import Any, ClassVar
@@ -39,3 +44,6 @@ class OllamaClient(StreamingClient):
             counted = event.get("eval_count")
             if counted is not None:
                 reading.usage_tokens = counted - (event.get("done_reason") == "stop")
+                held_back = reading.usage_tokens - sum(tokens for _, tokens in reading.arrivals)
+                if held_back > 0:
+                    reading.arrivals.append((stamp, held_back))
