@@ -166,7 +166,11 @@ class Asking:
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
+    _add_load(app)
+    _add_load_check(app)
 
+
+def _add_load(app: typer.Typer) -> None:
     @app.command("load")
     @spread
     def load(
@@ -192,6 +196,8 @@ def add(app: typer.Typer) -> None:
             _tell(report, output)
         raise typer.Exit(0 if report.verdict == "VALID" else UNDECIDED)
 
+
+def _add_load_check(app: typer.Typer) -> None:
     @app.command("load-check")
     def load_check(
         duration: Annotated[float, Option(help="Seconds of each law.", min=1)] = 60.0,

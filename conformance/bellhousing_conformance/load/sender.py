@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from bellhousing_conformance.load.clients import client_of
 from bellhousing_conformance.load.clients.client import STREAM_FAILED, Client, Reading, Received
 from bellhousing_conformance.load.job import Job
-from bellhousing_conformance.load.record import NOT_SENT, OK, RunInfo, Sample, Sent
+from bellhousing_conformance.load.record import NOT_SENT, OK, Phase, RunInfo, Sample, Sent
 from bellhousing_conformance.load.workload import Planned
 
 LEAD_SECONDS = 0.3
@@ -90,7 +90,15 @@ class Sender:
             cpu_seconds=time.process_time() - cpu,
             planned=self._planned(),
         )
-        return replace(info, samples=tuple(self._samples))
+        return replace(info, samples=tuple(self._samples), phases=self._phases())
+
+    def _phases(self) -> tuple[Phase, ...]:
+        """Return the phases; that of a closed loop whose requests gave out before its time ended with the last one."""
+        phases = self.job.phases
+        if self.job.arrivals.is_open or not self._exchanges:
+            return phases
+        last = max(exchange.received.end_ns for exchange in self._exchanges) - self.origin_ns
+        return tuple(replace(phase, end_ns=min(phase.end_ns, last)) for phase in phases)
 
     def _planned(self) -> int:
         return len(self.job.plan) if self.job.arrivals.is_open else len(self._exchanges) + len(self._skipped)

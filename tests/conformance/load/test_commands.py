@@ -107,6 +107,18 @@ def test_a_report_follows_from_the_rows_alone(tmp_path: Path) -> None:
     assert [fault.partition(":")[0] for fault in disagreements(tmp_path)] == ["tokens_per_second"]
 
 
+def test_verify_computes_a_load_run_again(tmp_path: Path) -> None:
+    run = perfect()
+    write_load(run.rows, run.info, tmp_path)
+    report = report_of(tmp_path, floor=FLOOR)
+    write_load_report(report, tmp_path)
+    assert invoked("verify", tmp_path).exit_code == 0
+    write_load_report(report.model_copy(update={"requests": 1}), tmp_path)
+    ended = invoked("verify", tmp_path)
+    assert ended.exit_code == 1
+    assert "requests: expected" in ended.output
+
+
 def test_rows_that_were_changed_afterwards_do_not_agree_with_their_report(tmp_path: Path) -> None:
     run = perfect()
     write_load(run.rows, run.info, tmp_path)

@@ -126,6 +126,13 @@ async def test_a_closed_loop_has_no_more_in_flight_than_its_concurrency() -> Non
     assert not info.arrivals.is_open
 
 
+async def test_the_window_of_a_closed_loop_ends_with_its_requests(address: str) -> None:
+    plan = plan_of_closed(20, Workload.model_validate(SHORT), 1, "capacity")
+    rows, info = await Sender(closed_job(Endpoint("contract", address), 2, 60.0, plan, 1)).run()
+    assert len(rows) == info.planned == 20
+    assert info.phases[0].end_ns == max(row.end_ns for row in rows)
+
+
 def test_a_closed_loop_of_nobody_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="found 0 and 5"):
         closed_job(Endpoint("contract", "127.0.0.1:1"), 0, 5, [], 1)
