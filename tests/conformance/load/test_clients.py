@@ -93,7 +93,7 @@ async def test_a_server_that_tells_no_usage_makes_the_run_invalid() -> None:
     (stream(completion(6, ends=False), "text/event-stream"), "STREAM_FAILED", "expected a finish_reason"),
     (stream([*completion(6)[:2], b'data: {"error": "no"}\n\n'], "text/event-stream"), "STREAM_FAILED", '"no"'),
     (stream([b"data: {half\n\n"], "text/event-stream"), "STREAM_FAILED", "no JSON"),
-    (stream([*completion(6)[:2], Cut()], "text/event-stream"), "UNAVAILABLE", "Protocol"),
+    (stream([*completion(6)[:2], Cut()], "text/event-stream"), "UNAVAILABLE", "Payload"),
     (stream([*completion(6)[:2], Pause(None)], "text/event-stream"), "DEADLINE_EXCEEDED", "no end within 0.2 s"),
 ])  # fmt: skip
 async def test_a_failure_keeps_its_code_and_its_reason(answer: Answer, code: str, reason: str) -> None:
@@ -177,5 +177,5 @@ def test_an_unknown_client_is_refused_with_those_that_there_are() -> None:
 
 @pytest.mark.parametrize("kind", ["openai", "ollama", "tgi"])
 async def test_an_address_where_nobody_is_ends_the_run_before_it_began(kind: str) -> None:
-    with pytest.raises(EngineUnavailable, match="expected an HTTP server, found ConnectError"):
+    with pytest.raises(EngineUnavailable, match="expected an HTTP server, found ClientConnectorError"):
         await Sender(job(endpoint(kind))).run()

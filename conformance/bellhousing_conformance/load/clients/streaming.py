@@ -5,12 +5,11 @@ import json
 import os
 import time
 from abc import abstractmethod
+from http import HTTPStatus
 from typing import Any, ClassVar
 
-import httpx
-
 from bellhousing.errors import ConfigurationError, EngineUnavailable
-from bellhousing.http import STREAMING, engine_client
+from bellhousing.http import EngineHttp, Unanswered
 from bellhousing_conformance.load.clients.client import (
     CONNECTION,
     TOKEN_VARIABLE,
@@ -42,21 +41,18 @@ class StreamingClient(Client):
                 hint="`--natural`",
             )
         self._endpoint = endpoint
-        self._headers = {"Content-Type": "application/json"}
 
     async def open(self) -> None:
         """See `Client`. Any HTTP answer shows that somebody is there."""
-        self._http = engine_client(self._endpoint.address, os.environ.get(TOKEN_VARIABLE, ""))
+        self._http = EngineHttp(self._endpoint.address, os.environ.get(TOKEN_VARIABLE, ""))
         try:
-            await self._http.get("/")
-        except httpx.HTTPError as error:
-            raise EngineUnavailable(
-                f"{self._endpoint.address}: expected an HTTP server, found {type(error).__name__}"
-            ) from error
+            await self._http.ask("GET", "/")
+        except Unanswered as error:
+            raise EngineUnavailable(f"{self._endpoint.address}: expected an HTTP server, found {error}") from error
 
     async def close(self) -> None:
         """See `Client`."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def send(self, prepared: bytes, received: Received) -> None:
         """See `Client`."""
@@ -66,20 +62,19 @@ class StreamingClient(Client):
                 await self._exchange(prepared, received)
         except TimeoutError:
             received.failed(DEADLINE, f"no end within {self._endpoint.deadline:g} s")
-        except httpx.HTTPError as error:
-            received.failed(CONNECTION, f"{type(error).__name__}: {error}"[:MOST_REASON])
+        except Unanswered as error:
+            received.failed(CONNECTION, str(error)[:MOST_REASON])
         finally:
             received.end_ns = time.perf_counter_ns()
 
     async def _exchange(self, prepared: bytes, received: Received) -> None:
         stamps, chunks = received.stamps, received.chunks
-        asked = self._http.stream("POST", self.path, content=prepared, headers=self._headers, timeout=STREAMING)
-        async with asked as answer:
-            if answer.status_code != httpx.codes.OK:
-                body = (await answer.aread())[:MOST_REASON].decode(errors="replace")
-                received.failed(f"HTTP {answer.status_code}", body)
+        async with self._http.streaming(self.path, prepared) as answer:
+            if answer.status != HTTPStatus.OK:
+                body = (await answer.read())[:MOST_REASON].decode(errors="replace")
+                received.failed(f"HTTP {answer.status}", body)
                 return
-            async for chunk in answer.aiter_raw():
+            async for chunk in answer.chunks():
                 stamps.append(time.perf_counter_ns())
                 chunks.append(chunk)
         received.code = OK
