@@ -7,13 +7,24 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import contract, engine, monitoring, ollama_production, over_ollama, over_tgi, over_vllm, streams
+from benchmarks import (
+    contract,
+    engine,
+    load_generator,
+    monitoring,
+    ollama_production,
+    over_ollama,
+    over_tgi,
+    over_vllm,
+    streams,
+)
 from benchmarks.figures import Figure, machine, table
 
 SECTIONS = {
     "Contract overhead on the simulator at zero latency": contract.measure,
     "Many streams": streams.measure,
     "Metrics on and off": monitoring.measure,
+    "The load generator": load_generator.measure,
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
     "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,
@@ -25,6 +36,10 @@ NOTES = {
     engine.measure: """
 A client's first token crosses gRPC twice, and a Python gRPC server alone takes nearly the whole bound here; the rest is
 the server's admission and the way to the engine's own process and back, the price of surviving its crashes.
+""",
+    load_generator.measure: """
+Poisson arrivals through the contract, one message a token unless the server merged them. The generator is one process
+of one thread of Python; server and generator share the machine.
 """,
     over_vllm.measure: """
 `AsyncLLM` is called with the arguments that the backend hands it. vLLM's own server has the same weights, precision,

@@ -40,6 +40,16 @@ MODELS: dict[str, dict[str, Any]] = {
         "batching": {"max_sequences": 4096},
         "options": {"end_probability": 0.0, "context_length": 200_000, "inter_token_seconds": 0.002},
     },
+    "load-messages": {
+        "backend": "simulator",
+        "batching": {"max_sequences": 4096},
+        "options": {"inter_token_seconds": 0.01},
+    },
+    "load-streams": {
+        "backend": "simulator",
+        "batching": {"max_sequences": 4096},
+        "options": {"inter_token_seconds": 0.5},
+    },
     "llamacpp": {
         "backend": "llamacpp",
         "model": MODEL,

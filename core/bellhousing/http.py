@@ -17,6 +17,7 @@ QUICK_SECONDS = 30.0
 HEALTH_SECONDS = 5.0
 IDLE_SECONDS = 2.0
 """How long an idle connection is used again: some servers close theirs after 5 s, and no request may meet that."""
+_JSON = {"Content-Type": "application/json"}
 _STREAMING = aiohttp.ClientTimeout(total=None, sock_connect=QUICK_SECONDS)
 
 
@@ -57,10 +58,14 @@ class StreamedAnswer:
         """Return the whole body."""
         return await self._response.read()
 
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Return the body's bytes as they come."""
+        return self._response.content.iter_any()
+
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield each line that is not empty, of whatever length, without its end."""
         waiting = b""
-        async for chunk in self._response.content.iter_any():
+        async for chunk in self.chunks():
             *lines, waiting = (waiting + chunk).split(b"\n")
             for line in lines:
                 if stripped := line.rstrip(b"\r"):
@@ -112,11 +117,12 @@ class EngineHttp:
     async def streaming(self, path: str, body: object) -> AsyncIterator[StreamedAnswer]:
         """Yield the answer to a body in JSON once its head has come; leaving early closes the connection.
 
-        Raises `Unanswered`, also while the body is read.
+        Bytes are JSON already. Raises `Unanswered`, also while the body is read.
         """
+        sent: dict[str, Any] = {"data": body, "headers": _JSON} if isinstance(body, bytes) else {"json": body}
         try:
             async with self._session.post(
-                self.url + path, json=body, timeout=_STREAMING, allow_redirects=False
+                self.url + path, timeout=_STREAMING, allow_redirects=False, **sent
             ) as response:
                 yield StreamedAnswer(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -38,13 +38,13 @@ DEFAULT_FOLDER = Path("conformance-report")
 
 
 @dataclass(frozen=True, slots=True)
-class Whom:
-    """What to judge, as flags: exactly one of --target, --config and --start."""
+class Where:
+    """What to measure or judge, as flags: exactly one of --target, --config and --start."""
 
-    target: Annotated[str, Option(help="Address of the server to judge.", metavar="HOST:PORT")] = ""
+    target: Annotated[str, Option(help="Address of the server.", metavar="HOST:PORT")] = ""
     config: Annotated[Path | None, Option(help="A TOML file with the address and hooks.")] = None
-    start: Annotated[str, Option(help="Start a server of this backend and judge it.", metavar="BACKEND")] = ""
-    model: Annotated[str, Option("--model", "-m", help="Model to judge; with --start what to load.")] = ""
+    start: Annotated[str, Option(help="Start a server of this backend.", metavar="BACKEND")] = ""
+    model: Annotated[str, Option("--model", "-m", help="Name of the model; with --start what to load.")] = ""
     option: Annotated[list[str] | None, Option("--option", "-o", help="Option of the backend.", metavar="K=V")] = None
     python: Annotated[Path | None, Option(help="With --start: interpreter with the backend.", metavar="FILE")] = None
     tensor_parallel: Annotated[int, Option(help="With --start: devices that share each layer.", min=1)] = 1
@@ -55,22 +55,9 @@ class Whom:
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
     key: Annotated[Path | None, Option(help="Key of the client certificate, PEM.")] = None
-    silence: Annotated[float, Option(help="Longest silence of a call, in seconds.", min=0.1)] = SILENCE_SECONDS
-
-    def flags(self) -> list[str]:
-        """Return the flags that name the same target again, without the token."""
-        silence = self.silence if self.silence != SILENCE_SECONDS else None
-        named = {
-            "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
-            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
-            "--max-sequences": self.max_sequences,
-            "--tensor-parallel": self.tensor_parallel if self.tensor_parallel > 1 else None,
-        }  # fmt: skip
-        pairs = [f"{name}={value}" for name, value in named.items() if value]
-        return [*pairs, *(f"--option={value}" for value in self.option or ())]
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Target]:
+    async def reached(self, silence: float = SILENCE_SECONDS) -> AsyncIterator[Target]:
         """Yield the target; one that was started ends with the body. Raises `ConfigurationError`."""
         given = [name for name in ("target", "config", "start") if getattr(self, name)]
         if len(given) != 1:
@@ -89,7 +76,26 @@ class Whom:
             yield load_target(self.config)
         else:
             tls = tls_of(self.ca, self.cert, self.key)
-            yield Target(Address(self.target, tls, self.token), self.model, silence=self.silence)
+            yield Target(Address(self.target, tls, self.token), self.model, silence=silence)
+
+
+@dataclass(frozen=True, slots=True)
+class Whom(Where):
+    """What to judge, as flags."""
+
+    silence: Annotated[float, Option(help="Longest silence of a call, in seconds.", min=0.1)] = SILENCE_SECONDS
+
+    def flags(self) -> list[str]:
+        """Return the flags that name the same target again, without the token."""
+        silence = self.silence if self.silence != SILENCE_SECONDS else None
+        named = {
+            "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
+            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
+            "--max-sequences": self.max_sequences,
+            "--tensor-parallel": self.tensor_parallel if self.tensor_parallel > 1 else None,
+        }  # fmt: skip
+        pairs = [f"{name}={value}" for name, value in named.items() if value]
+        return [*pairs, *(f"--option={value}" for value in self.option or ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ def add(app: typer.Typer) -> None:
 
 async def _run(whom: Whom, what: What, output: Path) -> ConformanceReport:
     plan = what.plan(whom)
-    async with whom.open() as target:
+    async with whom.reached(whom.silence) as target:
         with RunDisplay(stderr, plan.checks) as display:
             return await run(target, plan, output, display)
 

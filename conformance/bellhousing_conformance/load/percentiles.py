@@ -1,0 +1,116 @@
+"""Percentiles with intervals, and when one may be printed. A failed request ranks as infinitely slow."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bellhousing_conformance.stats import effective_size
+
+LEAST_SIZES: Mapping[int, int] = {50: 11, 90: 64, 95: 130, 99: 662}
+"""Effective samples below which a percentile is not printed: those of MLPerf's early stopping at 99 % confidence."""
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """A percentile and its order-statistic interval.
+
+    `value` may be infinite: then the percentile is one of the failures. An infinite `low` or `high` is a bound that the
+    sample does not have. `n_eff` is what the sample is worth when neighbours depend on each other.
+    """
+
+    percent: int
+    n: int
+    n_eff: float
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_printable(self) -> bool:
+        """Tell whether the sample is large enough for it."""
+        return self.n_eff >= LEAST_SIZES[self.percent]
+
+    def text(self, deadline: float, unit: str = "s") -> str:
+        """Return it as people read it; a failure is a value above the deadline."""
+        if not self.is_printable:
+            return f"not printed: {self.n_eff:.0f} effective samples of {LEAST_SIZES[self.percent]}"
+        low, value, high = (_bounded(each, deadline) for each in (self.low, self.value, self.high))
+        return f"{value} {unit} [{low}, {high}]"
+
+
+def percentile(values: Sequence[float], percent: int, confidence: float = 0.95) -> Percentile:
+    """Return a percentile of values in the order in which they came (Conover, 1999, section 3.2).
+
+    The interval is that of `n_eff` independent values, so that dependence widens it. Raises `ValueError` for no values,
+    for one that is not a number and for a percentile that is not in `LEAST_SIZES`.
+    """
+    if percent not in LEAST_SIZES:
+        raise ValueError(f"percentile: expected one of {', '.join(map(str, LEAST_SIZES))}, found {percent}")
+    if not values or any(map(math.isnan, values)):
+        raise ValueError(f"percentile: expected numbers, found {'a NaN' if values else 'no values'}")
+    ordered, n = sorted(values), len(values)
+    n_eff = effective_size(ranks(values))
+    low, high = interval_ranks(n_eff, percent / 100, confidence)
+    lowest, highest = math.floor(low * n / math.floor(n_eff)), math.ceil(high * n / math.floor(n_eff))
+    return Percentile(
+        percent=percent,
+        n=n,
+        n_eff=n_eff,
+        value=ordered[max(0, -(-percent * n // 100) - 1)],
+        low=ordered[lowest - 1] if lowest >= 1 else -math.inf,
+        high=ordered[highest - 1] if highest <= n else math.inf,
+    )
+
+
+def interval_ranks(n: float, share: float, confidence: float) -> tuple[int, int]:
+    """Return the ranks, from 1, of the order statistics that enclose a quantile with at least this confidence.
+
+    Rank 0 and a rank above n mean that the sample is too small for that bound. Raises `ValueError` below one value.
+    """
+    from scipy.stats import binom
+
+    size = math.floor(n)
+    if size < 1:
+        raise ValueError(f"expected at least one value, found {n:g}")
+    tail = (1 - confidence) / 2
+    return int(binom.ppf(tail, size, share)), int(binom.ppf(1 - tail, size, share)) + 1
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value, equal ones sharing theirs: dependence can be told of them where some are infinite.
+
+    Source: the autocorrelation of ranks is Spearman's (1904).
+    """
+    from scipy.stats import rankdata
+
+    return [float(rank) for rank in rankdata(values)]
+
+
+def block_interval(
+    blocks: Sequence[Sequence[float]], percent: int, *, seed: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a percentile over blocks, which are drawn again whole (Künsch, 1989).
+
+    For values that depend on each other within a block, as a noisy minute makes them. Raises `ValueError` for fewer
+    than two blocks.
+    """
+    if len(blocks) < 2:
+        raise ValueError(f"block bootstrap: expected at least two blocks, found {len(blocks)}")
+    drawn = random.Random(seed)
+    found = sorted(_resampled(blocks, percent, drawn) for _ in range(RESAMPLES))
+    tail = (1 - confidence) / 2
+    return found[math.floor(tail * (RESAMPLES - 1))], found[math.ceil((1 - tail) * (RESAMPLES - 1))]
+
+
+def _resampled(blocks: Sequence[Sequence[float]], percent: int, drawn: random.Random) -> float:
+    values = sorted(value for block in drawn.choices(blocks, k=len(blocks)) for value in block)
+    return values[max(0, -(-percent * len(values) // 100) - 1)]
+
+
+def _bounded(value: float, deadline: float) -> str:
+    if value == math.inf:
+        return f">{deadline:g}"
+    return "-∞" if value == -math.inf else f"{value:.4g}"

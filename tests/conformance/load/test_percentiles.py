@@ -1,0 +1,80 @@
+import math
+from random import Random
+
+import pytest
+from scipy.stats import quantile_test
+
+from bellhousing_conformance.load.percentiles import block_interval, interval_ranks, percentile
+
+TRIALS = 400
+
+
+def covers(percent: int, values: list[float], true: float) -> bool:
+    found = percentile(values, percent)
+    return found.low <= true <= found.high
+
+
+@pytest.mark.parametrize("percent", [50, 90])
+def test_the_interval_of_independent_values_covers_the_percentile_as_often_as_it_says(percent: int) -> None:
+    true = -math.log(1 - percent / 100)
+    covered = sum(
+        covers(percent, [draw.expovariate(1) for _ in range(200)], true) for draw in map(Random, range(TRIALS))
+    )
+    assert covered >= 364  # 380 expected at 95 %; below with a chance of 1 % at most
+
+
+def test_the_interval_of_dependent_values_is_wide_enough() -> None:
+    def walk(draw: Random) -> list[float]:
+        values = [draw.gauss(0, 1)]
+        while len(values) < 400:
+            values.append(0.6 * values[-1] + 0.8 * draw.gauss(0, 1))
+        return values
+
+    covered = sum(covers(50, walk(Random(seed)), 0.0) for seed in range(200))
+    assert covered >= 178  # 190 expected
+
+
+def test_the_ranks_are_those_of_scipys_quantile_test() -> None:
+    values = [float(value) for value in range(1, 201)]
+    low, high = interval_ranks(200, 0.9, 0.95)
+    found = quantile_test(values, q=0, p=0.9).confidence_interval(0.95)
+    assert (found.low, found.high) == (values[low - 1], values[high - 1])
+
+
+def test_failures_are_in_the_percentile() -> None:
+    values = [*[0.1] * 150, *[math.inf] * 50]
+    Random(1).shuffle(values)
+    found = percentile(values, 90)
+    assert found.value == math.inf
+    assert ">30 s" in found.text(deadline=30)
+
+
+def test_a_percentile_is_not_printed_of_too_few_values() -> None:
+    draw = Random(1)
+    assert "not printed" in percentile([draw.random() for _ in range(300)], 99).text(deadline=30)
+    assert "not printed" not in percentile([draw.random() for _ in range(300)], 90).text(deadline=30)
+
+
+def test_a_bound_that_the_sample_does_not_have_is_infinite() -> None:
+    draw = Random(1)
+    assert percentile([draw.random() for _ in range(100)], 99).high == math.inf
+
+
+def test_values_that_hang_together_in_blocks_have_a_wider_interval() -> None:
+    draw = Random(1)
+    middles = [draw.gauss(1, 0.3) for _ in range(20)]
+    blocks = [[middle + draw.gauss(0, 0.01) for _ in range(30)] for middle in middles]
+    low, high = block_interval(blocks, 50, seed=1)
+    alone = percentile(draw.sample([value for block in blocks for value in block], 600), 50)
+    assert high - low > 1.5 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([math.nan], 50), ([1.0], 42)])
+def test_what_has_no_percentile_is_refused(values: list[float], percent: int) -> None:
+    with pytest.raises(ValueError, match="percentile: expected"):
+        percentile(values, percent)
+
+
+def test_one_block_has_no_interval_over_blocks() -> None:
+    with pytest.raises(ValueError, match="at least two blocks, found 1"):
+        block_interval([[1.0]], 50, seed=1)
