@@ -45,6 +45,10 @@ of one thread of Python; server and generator share the machine.
 `AsyncLLM` is called with the arguments that the backend hands it. vLLM's own server has the same weights, precision,
 threads, cache and scheduler, and on a CPU an executor of its own choice: a process for the scheduler, which spins,
 beside the one that computes. The backend puts both into one process; in the rows "with our executor" so does it.
+
+What the way adds to a TTFT is measured on the requests themselves: the client's TTFT less the time from the backend's
+call to the first tokens of `AsyncLLM`, which is what a direct caller waits for. The difference between arms, below it,
+has the noise of whole steps of the engine: a request waits for the step that it comes into.
 """,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

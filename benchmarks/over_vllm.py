@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,21 @@ import httpx
 from bellhousing import AsyncClient
 from bellhousing.client import RetryPolicy
 from bellhousing.process.ports import free_port
+from benchmarks.closed_loop import Stream, first_tokens
 from benchmarks.figures import Figure, figure
 from benchmarks.processes import Running, running, started
 from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, OWN_SERVER, PYTHON
+from benchmarks.vllm_stamped import NAME as STAMPED
+from benchmarks.vllm_stamped import installed, seconds_in_engine
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
-TOKENS, ROUNDS, ADAPTERS = 32, 9, 21
-LEVELS = {1: 101, 4: 61, 16: 31}
-"""Numbers of streams, and their rounds for TTFT, which are short: it varies far more than rates do."""
-FIRST_TOKENS = 12
-"""Of those rounds: the engine is at the tokens of other streams while a request comes."""
-SPREAD_SECONDS = 0.03
-"""The streams of those rounds start this far apart on average, which is a step of the engine or two."""
+TOKENS, ROUNDS, ADAPTERS = 32, 9, 61
+LEVELS = (1, 4, 16)
+WAY_SECONDS = 30.0
+"""How long a closed loop of requests is watched on its way to `AsyncLLM` and back."""
+ALONE_ROUNDS, BLOCKS, BLOCK_SECONDS = 101, 7, 8.0
+"""Of the difference of TTFT between arms: requests alone, and blocks of a closed loop with several workers."""
 READY_SECONDS = 300
-
-Starts = Sequence[float]
-"""Of each stream the time at which it starts, in seconds since its round began."""
 
 Stamps = list[list[float]]
 """Of each stream the times at which tokens came, since the call, in seconds. Streams may leave out all but the ends."""
@@ -42,18 +41,48 @@ Stamps = list[list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to the engine: how to run streams that start at some times, of so many tokens, and what it has used."""
+    """One way to the engine: how to run so many streams at once of so many tokens, and what its server has used.
 
-    run: Callable[[Starts, int], Awaitable[Stamps]]
+    `first_tokens` returns each TTFT, in seconds, of a closed loop of so many workers, drawn from a seed.
+    """
+
+    run: Callable[[int, int], Awaitable[Stamps]]
+    first_tokens: Callable[[int, int], Awaitable[list[float]]]
     server: Running
 
 
 @dataclass(frozen=True, slots=True)
+class Ours:
+    """Our server, which notes what `AsyncLLM` takes of each TTFT, and a client that keeps them by request (seconds)."""
+
+    client: AsyncClient
+    server: Running
+    notes: Path
+    ttfts: dict[str, float] = field(default_factory=dict)
+
+    async def stream(self, prompt: str, tokens: int) -> list[float]:
+        """Return the time of each token since the call."""
+        began, stamps = time.perf_counter(), list[float]()
+        stream = self.client.generate(prompt, max_tokens=tokens, temperature=0, ignore_eos=True, coalescing=False)
+        async for delta in stream:
+            stamps += [time.perf_counter() - began] * delta.token_count
+        if stream.started:
+            self.ttfts[stream.started.request_id] = stamps[0]
+        return stamps
+
+    async def added(self, streams: int) -> list[float]:
+        """Return of each TTFT, with so many streams at once, what is not `AsyncLLM`'s, in milliseconds."""
+        self.ttfts.clear()
+        await first_tokens(self.stream, streams, PROMPT, seconds=WAY_SECONDS, seed=0)
+        engine = seconds_in_engine(self.notes)
+        return [(ttft - engine[request_id]) * 1000 for request_id, ttft in self.ttfts.items()]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One arm at one level: tokens/s, the TTFT of each stream in ms, and the server's processor time of a token."""
+    """One arm at one level: tokens/s, and the server's processor time of a token."""
 
     rate: float
-    firsts: list[float]
     cpu: float
 
 
@@ -61,21 +90,20 @@ async def measure() -> list[Figure]:
     """Return the figures at each number of streams."""
     _check_installed()
     async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(_ours(OURS | {"backend": STAMPED}))
         arms = {
             "direct": (await stack.enter_async_context(_direct()))[0],
             "http": await stack.enter_async_context(_own_server()),
             "http one process": await stack.enter_async_context(_own_server(ONE_PROCESS)),
-            "ours": (await stack.enter_async_context(_ours(OURS)))[0],
+            "ours": _arm(ours.stream, ours.server),
         }
         figures: list[Figure] = []
-        for streams, first_rounds in LEVELS.items():
-            at_once = [0.0] * streams
-            rounds = [await _round(arms, at_once, TOKENS) for _ in range(ROUNDS + 1)][1:]
+        for streams in LEVELS:
+            rounds = [await _round(arms, streams) for _ in range(ROUNDS + 1)][1:]
             figures += _figures(streams, rounds)
-            firsts = [await _round(arms, _apart(streams), FIRST_TOKENS) for _ in range(first_rounds + 1)][1:]
-            figures += _first_figures(_at(streams), firsts, at_most=2)
-            if streams > 1:
-                figures += _first_figures(f"{_at(streams)} at once", rounds)
+            name = f"TTFT added on the way to AsyncLLM and back, {_at(streams)}"
+            figures.append(figure(name, await ours.added(streams), at_most=2, unit=" ms"))
+            figures += _first_figures(streams, await _first_rounds(arms, streams))
             print(f"{streams} streams: done", file=sys.stderr)
     return figures
 
@@ -97,16 +125,15 @@ def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
     ]
 
 
-def _apart(streams: int) -> list[float]:
-    """Return random starts: streams that start in one turn of one loop share a step, as those of a network do not."""
-    return sorted(random.uniform(0, streams * SPREAD_SECONDS) for _ in range(streams))
+def _first_figures(streams: int, rounds: list[dict[str, float]]) -> list[Figure]:
+    def added(arm: str) -> list[float]:
+        return [(found[arm] - found["direct"]) * 1000 for found in rounds]
 
-
-def _first_figures(at: str, rounds: list[dict[str, Run]], *, at_most: float | None = None) -> list[Figure]:
+    at = _at(streams)
     return [
-        figure(f"TTFT added over AsyncLLM, {at}", _added(rounds, "ours"), at_most=at_most, unit=" ms"),
-        figure(f"the same by vLLM's own server, {at}", _added(rounds, "http"), unit=" ms"),
-        figure(f"the same by that server with our executor, {at}", _added(rounds, "http one process"), unit=" ms"),
+        figure(f"TTFT less that of AsyncLLM in the same round, {at}", added("ours"), unit=" ms"),
+        figure(f"the same by vLLM's own server, {at}", added("http"), unit=" ms"),
+        figure(f"the same by that server with our executor, {at}", added("http one process"), unit=" ms"),
     ]
 
 
@@ -114,29 +141,43 @@ def _at(streams: int) -> str:
     return f"{streams} stream{'s' if streams > 1 else ''}"
 
 
-def _added(rounds: list[dict[str, Run]], arm: str) -> list[float]:
-    """Return the median of each round: the differences of a stream's TTFT by the arm and directly."""
-    return [
-        statistics.median(a - b for a, b in zip(found[arm].firsts, found["direct"].firsts, strict=True))
-        for found in rounds
-    ]
+async def _first_rounds(arms: dict[str, Arm], streams: int) -> list[dict[str, float]]:
+    """Return the median TTFT of every arm, in seconds, for each round; the arms of one answer the same requests."""
+    rounds = []
+    for seed in range((ALONE_ROUNDS if streams == 1 else BLOCKS) + 1):
+        found = {}
+        for name in random.sample(list(arms), len(arms)):
+            if streams == 1:
+                found[name] = (await arms[name].run(1, 1))[0][0]
+            else:
+                found[name] = statistics.median(await arms[name].first_tokens(streams, seed))
+        rounds.append(found)
+    return rounds[1:]
 
 
-async def _round(arms: dict[str, Arm], starts: Starts, tokens: int) -> dict[str, Run]:
-    """Run every arm once with the same starts, in random order."""
-    return {name: await _run(arms[name], starts, tokens) for name in random.sample(list(arms), len(arms))}
+async def _round(arms: dict[str, Arm], streams: int) -> dict[str, Run]:
+    """Run every arm once, in random order."""
+    return {name: await _run(arms[name], streams) for name in random.sample(list(arms), len(arms))}
 
 
-async def _run(arm: Arm, starts: Starts, tokens: int) -> Run:
+async def _run(arm: Arm, streams: int) -> Run:
     used = arm.server.cpu_seconds()
-    stamps = await arm.run(starts, tokens)
+    stamps = await arm.run(streams, TOKENS)
     cpu = arm.server.cpu_seconds() - used
-    total = len(starts) * tokens
-    return Run(
-        rate=total / max(start + times[-1] for start, times in zip(starts, stamps, strict=True)),
-        firsts=[times[0] * 1000 for times in stamps],
-        cpu=cpu / total,
-    )
+    total = streams * TOKENS
+    return Run(rate=total / max(times[-1] for times in stamps), cpu=cpu / total)
+
+
+def _arm(stream: Stream, server: Running) -> Arm:
+    """Return the arm of a client that runs here."""
+
+    async def run(streams: int, tokens: int) -> Stamps:
+        return list(await asyncio.gather(*(stream(f"{number} {PROMPT}", tokens) for number in range(streams))))
+
+    async def loop(workers: int, seed: int) -> list[float]:
+        return await first_tokens(stream, workers, PROMPT, seconds=BLOCK_SECONDS, seed=seed)
+
+    return Arm(run, loop, server)
 
 
 class Direct:
@@ -170,11 +211,14 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
         direct = Direct(child)
         await direct.line()
 
-        async def run(starts: Starts, tokens: int) -> Stamps:
-            task = {"starts": starts, "prompt": PROMPT, "tokens": tokens}
+        async def run(streams: int, tokens: int) -> Stamps:
+            return list(await direct.answer({"streams": streams, "prompt": PROMPT, "tokens": tokens}))
+
+        async def loop(workers: int, seed: int) -> list[float]:
+            task = {"workers": workers, "prompt": PROMPT, "seconds": BLOCK_SECONDS, "seed": seed}
             return list(await direct.answer(task))
 
-        yield Arm(run, server), direct
+        yield Arm(run, loop, server), direct
 
 
 @asynccontextmanager
@@ -185,12 +229,7 @@ async def _own_server(environment: Mapping[str, str] = OWN_SERVER) -> AsyncItera
     with started(command, environment=environment, is_silent=True) as (_, server):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=READY_SECONDS) as client:
             await _ready(client)
-
-            async def run(starts: Starts, tokens: int) -> Stamps:
-                streams = (_sse(client, number, start, tokens) for number, start in enumerate(starts))
-                return list(await asyncio.gather(*streams))
-
-            yield Arm(run, server)
+            yield _arm(lambda prompt, tokens: _sse(client, prompt, tokens), server)
 
 
 async def _ready(client: httpx.AsyncClient) -> None:
@@ -203,12 +242,11 @@ async def _ready(client: httpx.AsyncClient) -> None:
                 await asyncio.sleep(0.5)
 
 
-async def _sse(client: httpx.AsyncClient, number: int, start: float, tokens: int) -> list[float]:
-    """Start after so many seconds; return the time of each event with text since then."""
-    await asyncio.sleep(start)
+async def _sse(client: httpx.AsyncClient, prompt: str, tokens: int) -> list[float]:
+    """Return the time of each event with text since the call."""
     began, stamps = time.perf_counter(), list[float]()
     body = {
-        "model": "smollm2", "prompt": f"{number} {PROMPT}", "max_tokens": tokens, "temperature": 0, "ignore_eos": True,
+        "model": "smollm2", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True,
         "stream": True,
     }  # fmt: skip
     async with client.stream("POST", "/v1/completions", json=body) as answer:
@@ -220,25 +258,12 @@ async def _sse(client: httpx.AsyncClient, number: int, start: float, tokens: int
 
 
 @asynccontextmanager
-async def _ours(model: dict[str, Any]) -> AsyncIterator[tuple[Arm, AsyncClient]]:
-    with running("model", json.dumps(model), python=str(PYTHON), environment=ENVIRONMENT) as server:
-        async with AsyncClient(server.address, retry=RetryPolicy(attempts=1)) as client:
-
-            async def run(starts: Starts, tokens: int) -> Stamps:
-                streams = (_grpc(client, number, start, tokens) for number, start in enumerate(starts))
-                return list(await asyncio.gather(*streams))
-
-            yield Arm(run, server), client
-
-
-async def _grpc(client: AsyncClient, number: int, start: float, tokens: int) -> list[float]:
-    """Start after so many seconds; return the time of each token since then."""
-    await asyncio.sleep(start)
-    began, stamps = time.perf_counter(), list[float]()
-    text = f"{number} {PROMPT}"
-    async for delta in client.generate(text, max_tokens=tokens, temperature=0, ignore_eos=True, coalescing=False):
-        stamps += [time.perf_counter() - began] * delta.token_count
-    return stamps
+async def _ours(model: dict[str, Any]) -> AsyncIterator[Ours]:
+    with tempfile.TemporaryDirectory() as directory:
+        environment = ENVIRONMENT | installed(Path(directory))
+        with running("model", json.dumps(model), python=str(PYTHON), environment=environment) as server:
+            async with AsyncClient(server.address, retry=RetryPolicy(attempts=1)) as client:
+                yield Ours(client, server, Path(directory))
 
 
 async def measure_adapters() -> list[Figure]:
@@ -250,8 +275,8 @@ async def measure_adapters() -> list[Figure]:
         await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
         _, direct = await stack.enter_async_context(_direct("adapters"))
         model = OURS | {"adapter_roots": [str(roots)], "adapter_slots": 64, "options": OURS["options"] | LORA_OPTIONS}
-        _, client = await stack.enter_async_context(_ours(model))
-        ratios = [await _load_adapter(number, direct, client, roots) for number in range(1, ADAPTERS + 2)]
+        ours = await stack.enter_async_context(_ours(model))
+        ratios = [await _load_adapter(number, direct, ours.client, roots) for number in range(1, ADAPTERS + 2)]
     return [figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)]
 
 

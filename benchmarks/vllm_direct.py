@@ -1,16 +1,18 @@
 """`AsyncLLM` called directly: `python -m benchmarks.vllm_direct MODEL [adapters]`, in its environment.
 
-Each line of input is a task in JSON: `{"starts", "prompt", "tokens"}` is answered with the tokens' times since the
-call, in seconds, a list for each stream, which starts after so many seconds; `{"adapter", "number"}` with the seconds
-that `add_lora` took.
+Each line of input is a task in JSON: `{"streams", "prompt", "tokens"}` is answered with the tokens' times since the
+call, in seconds, a list for each stream; `{"workers", "prompt", "seconds", "seed"}` with each TTFT of a closed loop
+(`benchmarks.closed_loop`), in seconds; `{"adapter", "number"}` with the seconds that `add_lora` took.
 """
 
 import asyncio
 import json
 import sys
 import time
+import uuid
 from typing import Any
 
+from benchmarks.closed_loop import first_tokens
 from benchmarks.vllm_settings import ARGUMENTS, LORA_ARGUMENTS
 
 
@@ -25,27 +27,31 @@ async def main() -> None:
     try:
         while line := await asyncio.to_thread(sys.stdin.readline):
             task = json.loads(line)
-            answer = await (add_lora(llm, task) if "adapter" in task else generate(llm, task))
+            answer = await _answer(llm, task)
             print(json.dumps(answer), flush=True)
     finally:
         llm.shutdown()
 
 
-async def generate(llm: Any, task: dict[str, Any]) -> list[list[float]]:
-    """Return the time of each token of each stream."""
-    return list(await asyncio.gather(*(stream(llm, task, number) for number in range(len(task["starts"])))))
+async def _answer(llm: Any, task: dict[str, Any]) -> Any:
+    if "adapter" in task:
+        return await add_lora(llm, task)
+    if "workers" in task:
+        return await first_tokens(
+            lambda prompt, tokens: stream(llm, prompt, tokens),
+            task["workers"], task["prompt"], seconds=task["seconds"], seed=task["seed"],
+        )  # fmt: skip
+    prompts = [f"{number} {task['prompt']}" for number in range(task["streams"])]
+    return await asyncio.gather(*(stream(llm, prompt, task["tokens"]) for prompt in prompts))
 
 
-async def stream(llm: Any, task: dict[str, Any], number: int) -> list[float]:
+async def stream(llm: Any, prompt: str, tokens: int) -> list[float]:
     """Return the time of each token since the call."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-    await asyncio.sleep(task["starts"][number])
     began, stamps = time.perf_counter(), list[float]()
-    parameters = SamplingParams(
-        max_tokens=task["tokens"], temperature=0, ignore_eos=True, output_kind=RequestOutputKind.DELTA
-    )
-    async for output in llm.generate(f"{number} {task['prompt']}", parameters, f"{began}-{number}"):
+    parameters = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
+    async for output in llm.generate(prompt, parameters, uuid.uuid4().hex):
         stamps += [time.perf_counter() - began] * len(output.outputs[0].token_ids)
     return stamps
 
