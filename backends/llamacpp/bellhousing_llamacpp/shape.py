@@ -14,8 +14,8 @@ BATCHED_TOKENS_ON_A_GPU, BATCHED_TOKENS_ON_THE_PROCESSOR = 512, 128
 """Tokens of a step unless told.
 
 A cancellation and the next token of every neighbour wait for a step. A processor takes seconds for 512 tokens, and
-gains nothing by them: measured on two with a prompt of 1,900 tokens, 128, 124, 127 and 111 tokens/s in steps of 512, 256,
-128 and 64.
+gains nothing by them: measured on two with a prompt of 1,900 tokens, 128, 124, 127 and 111 tokens/s in steps of 512,
+256, 128 and 64.
 """
 MAX_SEQUENCES = 256
 """What llama.cpp was compiled for."""
