@@ -33,11 +33,14 @@ def is_free(load: discovery_pb2.Load, before: discovery_pb2.Load) -> bool:
 
 
 async def seconds_until(probe: Probe, reached: Callable[[discovery_pb2.Load], bool], limit: float) -> float:
-    """Return the seconds until the load is as wanted; `limit` when that takes longer."""
+    """Return the seconds until the load is told to be as wanted; `limit` or more when that takes longer.
+
+    An answer counts from when it is there: a target that answers only when its prefill has ended told nothing before.
+    """
     began = time.perf_counter()
-    while (passed := time.perf_counter() - began) < limit:
+    while time.perf_counter() - began < limit:
         if reached(await probe.load()):
-            return passed
+            return time.perf_counter() - began
         await asyncio.sleep(POLL_SECONDS)
     return limit
 

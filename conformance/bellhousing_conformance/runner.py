@@ -79,6 +79,8 @@ class _Log:
     subject: Subject | None = None
     against: Subject | None = None
     failure: str = ""
+    suite: Suite = field(default_factory=lambda: _suite())  # noqa: PLW0108 - it is defined below
+    """Taken when the run begins: files that change meanwhile are not what ran."""
 
     def add(self, examined: Examined) -> None:
         """Take a result; write its samples."""
@@ -182,7 +184,7 @@ def _report(
 ) -> ConformanceReport:
     profiles, missing = profiles_of(results), left_out(catalogue(), plan.checks)
     return ConformanceReport(
-        suite=_suite(),
+        suite=log.suite,
         subject=log.subject or Subject(address=target.where.address, model=target.model),
         host=_host(),
         seed=plan.seed,

@@ -119,6 +119,8 @@ async def assert_is_seen(served: Defective, defect: str, check_id: str) -> None:
         ("ignores the seed", "D01"),
         ("leaves out logit_bias", "ST6"),
         ("leaves out ignore_eos", "ST6"),
+        ("leaves out ignore_eos", "C03"),
+        ("drifts in decode", "LP5"),
         ("counts one prompt token more", "C04"),
     ],
 )

@@ -38,7 +38,7 @@ class LlamaCppBackend(Backend):
     @classmethod
     def tunables(cls) -> Mapping[str, Sequence[int]]:
         """Return the places of the batch, and the tokens of a step."""
-        return {"batching.max_sequences": (1, 4, 8), "batching.max_batched_tokens": (256, 1024)}
+        return {"batching.max_sequences": (1, 4, 8), "batching.max_batched_tokens": (128, 512)}
 
     async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
         """Check the file, load it, and find out what the engine can do. Raises `ConfigurationError`."""

@@ -8,7 +8,7 @@ from bellhousing.gguf import Header
 from bellhousing.settings import Batching, EngineSettings
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.server import Shape
-from bellhousing_llamacpp.shape import DEFAULT_BATCHED_TOKENS, DEFAULT_SEQUENCES
+from bellhousing_llamacpp.shape import DEFAULT_SEQUENCES
 
 RANDOM_SEED = 2**32 - 1
 """llama.cpp takes this seed to mean "any"."""
@@ -93,7 +93,7 @@ def _reasons(asked: Batching, effective: Batching) -> dict[str, str]:
     if asked.max_sequences is None:
         reasons["batching.max_sequences"] = f"{DEFAULT_SEQUENCES} unless told"
     if asked.max_batched_tokens is None:
-        reasons["batching.max_batched_tokens"] = f"{DEFAULT_BATCHED_TOKENS} unless told"
+        reasons["batching.max_batched_tokens"] = f"{effective.max_batched_tokens} unless told"
     if asked.max_total_tokens != effective.max_total_tokens:
         reasons["batching.max_total_tokens"] = (
             "each sequence gets the same share, in units of 256 tokens, at most what the model was trained for"

@@ -19,9 +19,25 @@ def shape(header: Header = HEADER, *, context: int | None = None, **batching: in
     return shape_of(settings, LlamaCppOptions(context_per_sequence=context), header)[0]
 
 
-def test_unset_settings_take_four_sequences_of_at_most_4096_tokens() -> None:
-    assert shape() == Shape(4, 4096, 512)
-    assert shape(replace(HEADER, context_length=2048)) == Shape(4, 2048, 512)
+def see(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the engine's library see these GPUs, whatever the machine has."""
+    import xllamacpp
+
+    gpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_GPU
+    monkeypatch.setattr(xllamacpp, "get_device_info", lambda: [{"name": name, "type": gpu} for name in names])
+
+
+def test_unset_settings_take_four_sequences_of_at_most_4096_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    see(monkeypatch)
+    assert shape() == Shape(4, 4096, 128)
+    assert shape(replace(HEADER, context_length=2048)) == Shape(4, 2048, 128)
+
+
+def test_a_step_is_longer_on_a_gpu_than_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    see(monkeypatch, "GPU0")
+    assert shape().batched_tokens == 512
+    on_processor = shape_of(EngineSettings(), LlamaCppOptions(gpu_layers=0), HEADER)[0]
+    assert on_processor.batched_tokens == 128
 
 
 def test_settings_are_taken_as_they_are() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bellhousing.backend import ModelInfo
-from bellhousing.events import Event, Finished, Progress
+from bellhousing.events import Delta, Event, Finished, Progress, TokenLogprob
 from bellhousing.requests import GenerationRequest
 from bellhousing_llamacpp import LlamaCppBackend, LlamaCppOptions, backend
 from bellhousing_llamacpp.description import RANDOM_SEED
@@ -20,6 +20,10 @@ DEFECTS: Mapping[str, Spoil] = {
     "leaves out logit_bias": lambda body: body.update(logit_bias=[]),
     "leaves out ignore_eos": lambda body: body.pop("ignore_eos"),
 }
+
+
+LOSS = 0.05
+"""Nats by which each token of an output is told to be less probable than the one before was."""
 
 
 class DefectiveOptions(LlamaCppOptions):
@@ -41,8 +45,17 @@ class DefectiveLlamaCpp(LlamaCppBackend):
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """See `Backend.generate`."""
+        tokens = 0
         async with aclosing(super().generate(request)) as events:  # type: ignore[type-var]
             async for event in events:
-                if isinstance(event, Finished) and defect_of(self.options.switch) == "counts one prompt token more":
+                defect = defect_of(self.options.switch)
+                if isinstance(event, Finished) and defect == "counts one prompt token more":
                     event = replace(event, prompt_tokens=(event.prompt_tokens or 0) + 1)
+                if isinstance(event, Delta) and defect == "drifts in decode":
+                    event = replace(event, logprobs=tuple(_less(each, LOSS * tokens) for each in event.logprobs))
+                    tokens += event.token_count
                 yield event
+
+
+def _less(told: TokenLogprob, nats: float) -> TokenLogprob:
+    return replace(told, logprob=told.logprob - nats)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import all_hold
@@ -49,14 +50,18 @@ async def prefill_can_be_cancelled(probe: Probe) -> None:
     if whole < LEAST_PREFILL_SECONDS:
         probe.observe("too_fast", prefill_seconds=whole)
         return
+    before = await probe.load()
     async with ticking(probe):
         for _ in range(probe.size(smoke=2, standard=4)):
-            await _cancel_one(probe, whole)
+            await _cancel_one(probe, before, whole)
 
 
-async def _cancel_one(probe: Probe, whole: float) -> None:
-    """Cancel a prefill a third of the way in, and note how long it went on."""
-    before = await probe.load()
+async def _cancel_one(probe: Probe, before: discovery_pb2.Load, whole: float) -> None:
+    """Cancel a prefill a third of the way in, and note how long it went on.
+
+    `before` is the load before the first: the prefill before may go on, and would hide that this one does.
+    """
+    await seconds_until(probe, lambda load: is_free(load, before), whole)
     task = asyncio.ensure_future(probe.calls.stream(_long_prompt(probe)))
     began = time.perf_counter()
     await seconds_until(probe, lambda load: load.running > before.running, whole)

@@ -1,5 +1,7 @@
 """LP5: a token has the same log probability whether it is decoded or prefilled."""
 
+from bellhousing.client.arguments import GenerateArguments
+from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.check import check
 from bellhousing_conformance.distributions import told_by
 from bellhousing_conformance.precision import tier_of
@@ -7,8 +9,17 @@ from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 TOKENS = 24
-STEP = 4
+STEP = 2
 """Without prompt_logprobs every place takes a request; every STEP-th one is looked at."""
+
+LEAST = 8
+"""Fewer tokens decide nothing."""
+
+MOST_TRIES = 4
+"""Pairs of prompts that are tried for each that the sample needs: outputs of two prompts may part at once."""
+
+SEED = 1
+"""The same for both prompts, so that they draw alike."""
 
 PERCENTILE = 0.99
 
@@ -18,10 +29,9 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     deltas = sorted(abs(row["decode"] - row["prefill"]) for row in rows if row["kind"] == "token")
     precision = next((row["precision"] for row in rows if row["kind"] == "precision"), "")
     tier = tier_of(precision)
-    if not deltas or tier is None:
-        cached = sum(row["kind"] == "cached" for row in rows)
-        reason = f"{cached} contexts came from the prefix cache" if cached else "no token was told twice"
-        problem = f"precision {precision!r} has no tier" if deltas else reason
+    if len(deltas) < LEAST or tier is None:
+        few = f"expected at least {LEAST} tokens that are told twice, found {len(deltas)}"
+        problem = few if tier else f"precision {precision!r} has no tier"
         return Judgement(status=Status.INCONCLUSIVE, problems=(problem,))
     found = deltas[min(len(deltas) - 1, int(PERCENTILE * len(deltas)))]
     figures = (
@@ -45,29 +55,30 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     judge=judge,
     statistic="99th percentile of the absolute difference, in nats, against the tier of the weights' precision",
     finds="a difference above the tier in more than one token of a hundred",
-    seconds=120,
+    seconds=240,
 )
 async def decode_is_prefill(probe: Probe) -> None:
-    """Give an output back as a prompt: with prompt_logprobs, or token by token.
-
-    The second way sees nothing of a context that the prefix cache has kept from decode: such places are left out.
-    """
+    """Give an output back as a prompt: with prompt_logprobs, or place by place."""
     probe.observe("precision", precision=probe.model.precision)
-    for _ in range(probe.size(smoke=2, standard=4, full=16)):
-        text = probe.prompt()
-        prompt = await probe.tokenize(text)
-        run = await probe.generate(text, max_tokens=TOKENS, temperature=1.0, logprobs=1)
-        told = [entry.logprob for delta in run.deltas() for entry in delta.logprobs]
-        if len(told) != run.tokens() or len(run.ids()) != run.tokens():
-            continue  # LP1 judges that
-        if probe.supports("logprobs.prompt_top"):
-            await _whole(probe, prompt, run.ids(), told)
-        else:
-            await _one_by_one(probe, prompt, run.ids(), told)
+    size = probe.size(smoke=2, standard=4, full=16)
+    if probe.supports("logprobs.prompt_top"):
+        for _ in range(size):
+            await _whole(probe)
+        return
+    for _ in range(MOST_TRIES * size):
+        await _place_by_place(probe)
+        if sum(row["kind"] == "token" for row in probe.rows) >= LEAST * size:
+            return
 
 
-async def _whole(probe: Probe, prompt: list[int], output: list[int], told: list[float]) -> None:
-    run = await probe.generate([*prompt, *output], max_tokens=1, prompt_logprobs=0)
+async def _whole(probe: Probe) -> None:
+    text = probe.prompt()
+    prompt = await probe.tokenize(text)
+    run = await probe.generate(text, max_tokens=TOKENS, temperature=1.0, logprobs=1)
+    told = [entry.logprob for delta in run.deltas() for entry in delta.logprobs]
+    if len(told) != run.tokens() or len(run.ids()) != run.tokens():
+        return  # LP1 judges that
+    run = await probe.generate([*prompt, *run.ids()], max_tokens=1, prompt_logprobs=0)
     entries = [entry.logprob for delta in run.deltas() for entry in delta.prompt_logprobs]
     if not entries:  # the end token came first: no delta could carry them
         return
@@ -75,13 +86,44 @@ async def _whole(probe: Probe, prompt: list[int], output: list[int], told: list[
         probe.observe("token", decode=decoded, prefill=prefilled)
 
 
-async def _one_by_one(probe: Probe, prompt: list[int], output: list[int], told: list[float]) -> None:
-    for place in range(STEP, len(output), STEP):
-        context = [*prompt, *output[:place]]
-        run = await probe.generate(context, max_tokens=1, temperature=1.0, logprobs=20)
-        if run.finished.usage.cached_tokens > len(prompt):
-            probe.observe("cached", context=len(context), cached=run.finished.usage.cached_tokens)
-            continue
-        best = [told_by(entry) for delta in run.deltas() for entry in delta.logprobs]
-        if best and str(output[place]) in best[0]:
-            probe.observe("token", decode=told[place], prefill=best[0][str(output[place])])
+async def _place_by_place(probe: Probe) -> None:
+    """Prefill a prompt with an output that another prompt gave; then let it decode, as far as it gives the same.
+
+    A prefix cache keeps what was decoded, and a prefill afterwards would compute nothing. So the prefills come first,
+    the longest before the others. The output is of a prompt which differs in its number alone, and so begins alike.
+    """
+    subject = probe.prompt().partition(". ")[2]
+    guess = await _decoded(probe, f"Note {probe.random.randrange(10**9)}. {subject}")
+    text = f"Note {probe.random.randrange(10**9)}. {subject}"
+    prompt = await probe.tokenize(text)
+    prefilled: dict[int, dict[str, float]] = {}
+    for place in reversed(range(STEP, len(guess), STEP)):
+        context = [*prompt, *(token for token, _ in guess[:place])]
+        run = await probe.generate(context, max_tokens=1, temperature=_temperature(probe), logprobs=20)
+        told = [told_by(entry) for delta in run.deltas() for entry in delta.logprobs]
+        if told:
+            prefilled[place] = told[0]
+    decoded = await _decoded(probe, text)
+    for place, (token, logprob) in enumerate(decoded):
+        if [each for each, _ in guess[:place]] != [each for each, _ in decoded[:place]]:
+            return
+        if str(token) in prefilled.get(place, {}):
+            probe.observe("token", place=place, decode=logprob, prefill=prefilled[place][str(token)])
+
+
+async def _decoded(probe: Probe, text: str) -> list[tuple[int, float]]:
+    """Return the tokens of an output, each with its log probability; none when some are missing, which LP1 judges."""
+    arguments: GenerateArguments = {"max_tokens": TOKENS, "temperature": _temperature(probe), "logprobs": 1}
+    if probe.supports("sampling.seed"):
+        arguments["seed"] = SEED
+    run = await probe.generate(text, **arguments)
+    told = [(entry.id, entry.logprob) for delta in run.deltas() for entry in delta.logprobs]
+    return told if [token for token, _ in told] == run.ids() else []
+
+
+def _temperature(probe: Probe) -> float:
+    """Return the temperature at which two prompts go on alike for longest.
+
+    Log probabilities after sampling's steps are those of the model at temperature 1 alone; the seed is the same then.
+    """
+    return 0.0 if probe.model.capabilities.logprobs_mode == discovery_pb2.LOGPROBS_MODE_RAW else 1.0

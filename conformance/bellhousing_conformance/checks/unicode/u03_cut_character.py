@@ -52,9 +52,12 @@ async def _cut(probe: Probe, request: pb.GenerateRequest, whole: Run, tokens: in
     shorter = pb.GenerateRequest()
     shorter.CopyFrom(request)
     shorter.sampling.max_tokens = tokens
-    run = await probe.run(shorter)
+    _note(probe, await probe.run(shorter), whole, tokens, await probe.detokenize(whole.ids()[:tokens]))
+
+
+def _note(probe: Probe, run: Run, whole: Run, tokens: int, decoded: str) -> None:
+    """Note what a cut output should be: `decoded` is the text of the ids that the whole one has so far."""
     ids = whole.ids()[:tokens]
-    decoded = await probe.detokenize(ids)
     is_inside = decoded.endswith(REPLACEMENT)
     what = f"{tokens} of the {whole.tokens()} tokens of {whole.text()!r}"
     probe.observe("cut", is_inside=is_inside)

@@ -8,7 +8,7 @@ class IgnoresIgnoreEos(Saboteur):
     """Ends at the end token although the request says to go on."""
 
     defect = "ignore_eos is ignored"
-    seen_by = ("ST6",)
+    seen_by = ("ST6", "C03")
 
     def asked(self, request: pb.GenerateRequest) -> None:
         """See `Saboteur`."""
