@@ -31,7 +31,7 @@ TOKENS, ROUNDS, ADAPTERS = 32, 9, 61
 LEVELS = (1, 4, 16)
 WAY_SECONDS = 30.0
 """How long a closed loop of requests is watched on its way to `AsyncLLM` and back."""
-ALONE_ROUNDS, BLOCKS, BLOCK_SECONDS = 101, 7, 8.0
+ALONE_ROUNDS, BLOCKS, BLOCK_SECONDS = 101, 7, 6.0
 """Of the difference of TTFT between arms: requests alone, and blocks of a closed loop with several workers."""
 READY_SECONDS = 300
 

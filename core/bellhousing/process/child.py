@@ -48,7 +48,11 @@ class EngineHost:
             kill_group()  # the server is gone
         self._closed.set()
 
-    def _receive(self, body: bytearray) -> None:
+    def _receive(self, bodies: list[bytearray]) -> None:
+        for body in bodies:
+            self._take(body)
+
+    def _take(self, body: bytearray) -> None:
         try:
             order = frames.decode_order(body)
         except msgspec.ValidationError as error:

@@ -10,10 +10,11 @@ from bellhousing.process import frames
 class Connection(asyncio.Protocol):
     """Sends and receives frames. All that is sent in one turn of the event loop leaves in one write.
 
+    `receive` is given all frames that came together, in order.
     Writing never waits: the other side always reads, and what it keeps is bounded by each request's own output.
     """
 
-    def __init__(self, receive: Callable[[bytearray], None], lost: Callable[[], None]) -> None:
+    def __init__(self, receive: Callable[[list[bytearray]], None], lost: Callable[[], None]) -> None:
         self._receive = receive
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -32,8 +33,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
-        for body in self._cutter.feed(data):
-            self._receive(body)
+        self._receive(self._cutter.feed(data))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - every end is the same to us
         """Called by the loop."""

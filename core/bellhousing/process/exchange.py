@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 from bellhousing.errors import BellhousingError
-from bellhousing.process.frames import Reply
+from bellhousing.process.frames import DeltaEvent, Reply
 
 
 class Exchange:
@@ -17,12 +17,14 @@ class Exchange:
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_ended = False
+        self.has_tokens = False
         self._replies: deque[Reply] = deque()
         self._error: BellhousingError | None = None
         self._reader: asyncio.Future[None] | None = None
 
     def put(self, reply: Reply) -> None:
         """Add a reply."""
+        self.has_tokens = self.has_tokens or type(reply) is DeltaEvent
         self._replies.append(reply)
         self._wake()
 

@@ -156,13 +156,28 @@ class ProcessBackend(Backend):
             self._engine = await EngineProcess.spawn(self.spec.name, theirs, connection.close)
         return connection
 
-    def _receive(self, body: bytearray) -> None:
-        """Hand a reply to its exchange; what belongs to none comes too late for one that was closed."""
+    def _receive(self, bodies: list[bytearray]) -> None:
+        """Take what came together: an engine's step has a token of each stream, and each costs the server time.
+
+        Streams without a token yet go first, since somebody waits for their beginning.
+        """
+        replies = [reply for body in bodies if (reply := self._decoded(body)) is not None]
+        for reply in replies if len(replies) < 2 else sorted(replies, key=self._has_tokens):
+            self._hand(reply)
+
+    def _decoded(self, body: bytearray) -> frames.Reply | None:
         try:
-            reply = frames.decode_reply(body)
+            return frames.decode_reply(body)
         except msgspec.ValidationError as error:
             self._refuse(body, error)
-            return
+            return None
+
+    def _has_tokens(self, reply: frames.Reply) -> bool:
+        exchange = self._exchanges.get(reply.id)
+        return exchange is not None and exchange.has_tokens
+
+    def _hand(self, reply: frames.Reply) -> None:
+        """Hand a reply to its exchange; what belongs to none comes too late for one that was closed."""
         exchange = self._exchanges.get(reply.id)
         if exchange is None:
             self._take_notice(reply)
