@@ -11,10 +11,11 @@ from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examiner, TargetLost
 from bellhousing_conformance.oracles import oracle_of
 from bellhousing_conformance.preflight import HalfImplemented, Unjudgeable, look
+from bellhousing_conformance.proof.declared import bench_of
 from bellhousing_conformance.proof.matrix import CLEAN, Cell
 from bellhousing_conformance.report.model import Subject
 from bellhousing_conformance.saboteurs.proxy import proxied
-from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
+from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs, spoilt
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 
@@ -39,8 +40,9 @@ async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed:
         for check in chosen:
             # A proxy and a connection for each check: what one leaves behind is not the next one's.
             async with proxied(upstream.where.address, kind) as address:
-                target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS)
-                row[check.id] = await _cell(target, check, own_seed, clean)
+                hooks = spoilt(upstream.hooks, kind)
+                target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS, hooks=hooks)
+                row[check.id] = await _cell(target, check, own_seed, clean, upstream)
     return row
 
 
@@ -49,7 +51,7 @@ def row_seed(seed: int, saboteur: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{saboteur}".encode()).digest()[:4])
 
 
-async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
+async def _cell(target: Target, check: Check, seed: int, clean: Calls, upstream: Target) -> Cell:
     """Return what a check comes to; a paired one compares the target with the oracle behind `clean`."""
     async with Calls(target.where, target.silence) as calls:
         try:
@@ -62,6 +64,7 @@ async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
                 target.hooks,
                 oracle_of(model),
                 adapters=target.adapters,
+                bench=bench_of(upstream, model.name),
                 shares_process=True,
             )
             if check.paired:
