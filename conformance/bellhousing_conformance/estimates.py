@@ -6,13 +6,14 @@ is MEASURED; an INVALID load decides nothing, whatever it shows.
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from bellhousing_conformance.judges import Judge, together
 from bellhousing_conformance.load.metrics import METRICS, throughput
 from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile
 from bellhousing_conformance.loads import Load, loads_of
 from bellhousing_conformance.probe import Probe
-from bellhousing_conformance.slo import Slo, judged_attainment, judged_objective
+from bellhousing_conformance.slo import SHARE_OF_GOOD, Slo, judged_attainment, judged_floor, judged_objective
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 BLOCKS = 10
@@ -51,6 +52,35 @@ def attained(rows: Rows, _alpha: float = 0.0) -> Judgement:
     return together(capacity_of(rows), *parts)
 
 
+def judged_load(slo: Slo, load: Load) -> list[tuple[str, Judgement]]:
+    """Return what a load comes to for each declared objective that a single load can say something of, by its name."""
+    told: list[tuple[str, Judgement]] = [
+        (f"{each.name} at most {each.limit:g} {each.unit}", judged_objective(each, load.measured, load.deadline))
+        for each in slo.objective
+    ]
+    if slo.objective:
+        attainment = judged_attainment(slo, load.measured)
+        told.append((f"at least {slo.least_attainment:.4g} of requests good", attainment))
+        if slo.goodput is not None:
+            found = judged_floor("goodput", _good(load, slo), slo.goodput)
+            told.append((f"at least {slo.goodput:g} good requests/s", found))
+    if slo.throughput is not None:
+        found = judged_floor("throughput", throughput_figure(load), slo.throughput)
+        told.append((f"at least {slo.throughput:g} tokens/s", found))
+    wrong = invalid(load)
+    return told if wrong is None else [(name, wrong) for name, _ in told]
+
+
+def _good(load: Load, slo: Slo) -> Figure:
+    """Return the good requests a second of a load, with the interval of their share of what was offered."""
+    start, end = load.window
+    offered = len(load.measured) / ((end - start) / 1e9)
+    share = next((f for f in judged_attainment(slo, load.measured).figures if f.name == SHARE_OF_GOOD), None)
+    if share is None or share.low is None or share.high is None:
+        return Figure(name="goodput", value=0.0, low=0.0, high=0.0)
+    return Figure(name="goodput", value=share.value * offered, low=share.low * offered, high=share.high * offered)
+
+
 def invalid(load: Load, ignoring: Sequence[str] = ()) -> Judgement | None:
     """Return what an INVALID load comes to, with every reason; None for one that is VALID but for some gates."""
     reasons = [reason for name, reason in load.missed.items() if name not in ignoring]
@@ -81,7 +111,7 @@ def throughput_figure(load: Load, name: str = "tokens/s") -> Figure:
     start, end = load.window
     step = (end - start) / BLOCKS
     edges = [round(start + step * place) for place in range(BLOCKS + 1)]
-    rates = [throughput(load.run.rows, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    rates = [throughput(load.run.rows, a, b) for a, b in pairwise(edges)]
     mean = math.fsum(rates) / BLOCKS
     spread = math.sqrt(math.fsum((rate - mean) ** 2 for rate in rates) / (BLOCKS - 1) / BLOCKS)
     half = float(t.ppf(0.975, BLOCKS - 1)) * spread

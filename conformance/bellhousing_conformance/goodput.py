@@ -2,8 +2,8 @@
 
 Each step is a load of its own. It *holds* when the load is VALID and the whole interval of its share of good requests
 is at least the least attainment; it *misses* when the whole interval is below. A load that is INVALID or undecided is
-sent anew, at most `TRIES` times in all; the confidence of each try is such that all tries together have 95 %. A step that
-stays undecided ends the search: nothing is tried until it comes out well.
+sent anew, at most `TRIES` times in all; the confidence of each try is such that all tries together have 95 %. A step
+that stays undecided ends the search: nothing is tried until it comes out well.
 
 A target that is overloaded is never steady. So the gates of steadiness keep a load from holding, not from missing.
 """
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from bellhousing_conformance.loads import STEADINESS, Load
-from bellhousing_conformance.slo import Slo, judged_attainment
+from bellhousing_conformance.slo import SHARE_OF_GOOD, Slo, judged_attainment
 from bellhousing_conformance.verdict import Figure, Frozen, Status
 
 TRIES = 3
@@ -71,7 +71,7 @@ def decided(load: Load, rate: float, slo: Slo, confidence: float = CONFIDENCE) -
     elif not of_sender and not unsteady and judged.status is Status.PASS:
         outcome = "holds"
     reasons = (*of_sender, *unsteady, *judged.problems) if outcome == "undecided" else ()
-    share = next((f for f in judged.figures if f.name == "share of good requests"), None)
+    share = next((f for f in judged.figures if f.name == SHARE_OF_GOOD), None)
     if share is None or share.low is None or share.high is None:
         return Try(rate=rate, outcome="undecided", reasons=reasons)
     return Try(

@@ -19,7 +19,7 @@ from bellhousing_conformance.load.gates import gates
 from bellhousing_conformance.load.job import CLOSED_PHASE, Job, closed_job, open_job
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals, RunInfo, Sent
+from bellhousing_conformance.load.record import Arrivals, RunInfo, Sent, read_rows, read_run
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.sender import Sender
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of, plan_of_closed
@@ -33,6 +33,7 @@ DEADLINE = 60.0
 PROMPT_TOKENS = 32
 WARM_UP_REQUESTS = 25
 MOST_PLACES = 16
+SMALL_REQUESTS = 45
 ACCOUNTING = ("request ledger", "schedule", "token ledger", "reachable target")
 """Gates that mean something even where sender and target share a process."""
 
@@ -84,6 +85,11 @@ def _load(row: Any, sent: list[Sent]) -> Load:
     return Load(row["scenario"], Run(sent, msgspec.convert(row["info"], RunInfo), row["floor"]), row["is_gated"])
 
 
+def load_in(folder: Path, floor: dict[str, float] | None, scenario: str = "load") -> Load:
+    """Return the load that a folder of the load generator has. Raises `ConfigurationError` for one that it has not."""
+    return Load(scenario, Run(read_rows(folder), read_run(folder), floor), is_gated=True)
+
+
 def output_tokens(probe: Probe) -> int:
     """Return the tokens of an output."""
     return probe.size(smoke=12, standard=24)
@@ -110,6 +116,11 @@ async def send_closed(
     seed = probe.seed()
     plan = plan_of_closed(requests, _workload(probe, tokens), seed, CLOSED_PHASE)
     return await note(probe, scenario, closed_job(endpoint_of(probe), concurrency, seconds, plan, seed))
+
+
+def seconds_for(probe: Probe, rate: float, *, standard: int, full: int) -> float:
+    """Return how long an open load is measured; in a proof as long as its fewest useful requests need."""
+    return SMALL_REQUESTS / rate if probe.tier == "smoke" else probe.size(smoke=1, standard=standard, full=full)
 
 
 async def capacity(probe: Probe) -> float:

@@ -34,8 +34,8 @@ class Probe:
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
     model where the target is known to draw from it, else None; `reference` may also be of another precision. `adapters`
     are sources of adapters of different weights that fit the model and that the target can read. `scale` is above 1 in
-    the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for Q04. `bench` is
-    what the checks that measure share; `shares_process` tells that a part of the target runs in this process, where
+    the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for Q04. `bench`
+    is what the checks that measure share; `shares_process` tells that a part of the target runs in this process, where
     times say nothing of the sender. `rows` are the attempt's raw samples: what is judged.
     """
 

@@ -48,7 +48,8 @@ class Display(Protocol):
 class Plan:
     """What to run. `skipped` maps check ids to the operator's reason, `issues` known failures to their issue.
 
-    `against` is the other side of paired checks, `bench` what the checks that measure are told; with `record` they observe without one, for a later run.
+    `against` is the other side of paired checks; with `record` they observe without one, for a later run. `bench` is
+    what the checks that measure are told.
     """
 
     checks: Sequence[Check]

@@ -1,7 +1,7 @@
 """Service level objectives: limits on what is measured, as a person declares them in a TOML file.
 
-Nothing but a declared objective makes PASS or FAIL of an estimate, and only where its interval decides: one that has the
-limit inside is INCONCLUSIVE.
+Nothing but a declared objective makes PASS or FAIL of an estimate, and only where its interval decides: one that has
+the limit inside is INCONCLUSIVE.
 """
 
 import difflib
@@ -21,12 +21,13 @@ from bellhousing_conformance.stats import effective_size, wilson
 from bellhousing_conformance.verdict import Figure, Judgement, Status
 
 UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+SHARE_OF_GOOD = "share of good requests"
 TARGET_METRICS = tuple(name for name in METRICS if name != "send_delay")
 """What an objective may limit: everything but the sender's own lateness."""
 
 
 class Objective(Strict):
-    """A limit on a percentile of a metric, for instance the 90th of `ttft`. `limit` is in `unit`, seconds unless told."""
+    """A limit on a percentile of a metric, such as the 90th of `ttft`. `limit` is in `unit`, seconds unless told."""
 
     metric: str
     percentile: int
@@ -138,7 +139,7 @@ def judged_attainment(slo: Slo, rows: Sequence[Sent], confidence: float = 0.95) 
 
     The interval is Wilson's, of as many requests as they are worth when neighbours depend on each other.
     """
-    least, name = slo.least_attainment, "share of good requests"
+    least, name = slo.least_attainment, SHARE_OF_GOOD
     good = [float(is_good(row, slo.limits)) for row in sorted(rows, key=lambda row: (row.intended_ns, row.index))]
     if not good:
         return Judgement(status=Status.INCONCLUSIVE, problems=(f"{name}: no request was measured",))
@@ -164,9 +165,7 @@ def wilson_of_share(share: float, n_eff: float, confidence: float) -> tuple[floa
 
 def is_good(row: Sent, limits: Mapping[str, float]) -> bool:
     """Tell whether a request ended well within every limit; a metric that it has not does not count against it."""
-    return row.is_ok and all(
-        (value := METRICS[name].of(row)) is None or value <= most for name, most in limits.items()
-    )
+    return row.is_ok and all((value := METRICS[name].of(row)) is None or value <= most for name, most in limits.items())
 
 
 def judged_floor(name: str, found: Figure, least: float) -> Judgement:

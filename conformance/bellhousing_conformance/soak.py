@@ -1,7 +1,7 @@
 """A soak: one long load, what the target holds meanwhile, and what is left when it is over.
 
-Its rows are `soak` (what was asked for), `held` (bytes, files, threads, processes and requests at a time and in a phase),
-and those of `loads`. The checks of the profile share them, so that a run soaks once.
+Its rows are `soak` (what was asked for), `held` (bytes, files, threads, processes and requests at a time and in a
+phase), and those of `loads`. The checks of the profile share them, so that a run soaks once.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from bellhousing_conformance.probe import Probe
 SHARE = 0.5
 LOOKS = 120
 LEAST_PAUSE = 0.1
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = {"smoke": 2.0, "standard": 10.0, "full": 60.0}
 RESOLUTION_BYTES = 16 * 2**20
 """What a run that is too short for a slope an hour may grow by: allocators take memory in steps of this order."""
 
@@ -45,8 +45,9 @@ async def _soaked(probe: Probe) -> None:
     before = await _look(probe, "before")
     async with _looking(probe, max(LEAST_PAUSE, seconds / LOOKS)):
         await send_open(probe, "soak", rate=rate, seconds=seconds)
-    end = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < end and not _is_as_before(before, await _held(probe)):
+    for _ in range(round(SETTLE_SECONDS[probe.tier] / LEAST_PAUSE)):
+        if _is_as_before(before, await _held(probe)):
+            break
         await asyncio.sleep(LEAST_PAUSE)
     await _look(probe, "after")
 

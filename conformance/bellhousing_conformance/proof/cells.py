@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bellhousing_conformance.against import LiveOther
+from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Address, Calls
 from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examiner, TargetLost
@@ -36,13 +37,14 @@ async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed:
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
+    bench = bench_of(upstream)
     async with Calls(upstream.where, SILENCE_SECONDS) as clean:
         for check in chosen:
             # A proxy and a connection for each check: what one leaves behind is not the next one's.
             async with proxied(upstream.where.address, kind) as address:
                 hooks = spoilt(upstream.hooks, kind)
                 target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS, hooks=hooks)
-                row[check.id] = await _cell(target, check, own_seed, clean, upstream)
+                row[check.id] = await _cell(target, check, own_seed, clean, bench)
     return row
 
 
@@ -51,7 +53,7 @@ def row_seed(seed: int, saboteur: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{saboteur}".encode()).digest()[:4])
 
 
-async def _cell(target: Target, check: Check, seed: int, clean: Calls, upstream: Target) -> Cell:
+async def _cell(target: Target, check: Check, seed: int, clean: Calls, bench: Bench) -> Cell:
     """Return what a check comes to; a paired one compares the target with the oracle behind `clean`."""
     async with Calls(target.where, target.silence) as calls:
         try:
@@ -64,7 +66,7 @@ async def _cell(target: Target, check: Check, seed: int, clean: Calls, upstream:
                 target.hooks,
                 oracle_of(model),
                 adapters=target.adapters,
-                bench=bench_of(upstream, model.name),
+                bench=bench,
                 shares_process=True,
             )
             if check.paired:

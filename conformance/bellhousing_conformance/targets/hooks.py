@@ -47,7 +47,7 @@ class Hooks:
 
 
 def metrics_hook(url: str) -> Hook:
-    """Return the hook `metrics` of an address that Prometheus would scrape. It raises `HookFailed` unless it answers."""
+    """Return the hook `metrics` of a URL that Prometheus would scrape. It raises `HookFailed` unless that answers."""
 
     async def scrape() -> str:
         import aiohttp

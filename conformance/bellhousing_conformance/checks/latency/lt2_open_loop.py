@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.check import check
 from bellhousing_conformance.estimates import declare, estimated
-from bellhousing_conformance.loads import NEEDS, capacity, send_open
+from bellhousing_conformance.loads import NEEDS, capacity, seconds_for, send_open
 from bellhousing_conformance.probe import Probe
 
 SHARES = (0.3, 0.6, 0.8)
@@ -26,5 +26,5 @@ async def latency_under_load(probe: Probe) -> None:
     declare(probe)
     most = await capacity(probe)
     for share in SHARES:
-        seconds = probe.size(smoke=1, standard=25, full=240)
+        seconds = seconds_for(probe, share * most, standard=25, full=240)
         await send_open(probe, f"{share:g} of capacity", rate=share * most, seconds=seconds)

@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.check import check
 from bellhousing_conformance.estimates import declare, estimated
-from bellhousing_conformance.loads import NEEDS, capacity, send_open
+from bellhousing_conformance.loads import NEEDS, capacity, seconds_for, send_open
 from bellhousing_conformance.probe import Probe
 
 SHARE, CV = 0.5, 3.0
@@ -25,4 +25,4 @@ async def latency_in_bursts(probe: Probe) -> None:
     """Send Gamma arrivals at half the capacity."""
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "bursts", rate=rate, seconds=probe.size(smoke=1, standard=30, full=240), cv=CV)
+    await send_open(probe, "bursts", rate=rate, seconds=seconds_for(probe, rate / 2, standard=30, full=240), cv=CV)

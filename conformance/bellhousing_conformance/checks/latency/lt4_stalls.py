@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.check import check
 from bellhousing_conformance.estimates import declare, estimated
-from bellhousing_conformance.loads import NEEDS, capacity, send_open
+from bellhousing_conformance.loads import NEEDS, capacity, seconds_for, send_open
 from bellhousing_conformance.probe import Probe
 
 SHARE = 0.6
@@ -25,4 +25,4 @@ async def streams_do_not_stall(probe: Probe) -> None:
     """Send Poisson arrivals at 0.6 of the capacity."""
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "stalls", rate=rate, seconds=probe.size(smoke=1, standard=25, full=240))
+    await send_open(probe, "stalls", rate=rate, seconds=seconds_for(probe, rate, standard=25, full=240))

@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.check import check
 from bellhousing_conformance.estimates import attained, declare
-from bellhousing_conformance.loads import NEEDS, capacity, send_open
+from bellhousing_conformance.loads import NEEDS, capacity, seconds_for, send_open
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import NotRun
 
@@ -28,4 +28,4 @@ async def objectives_are_attained(probe: Probe) -> None:
         raise NotRun("no objective is declared; --slo names a file of them")
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "attainment", rate=rate, seconds=probe.size(smoke=1, standard=30, full=240))
+    await send_open(probe, "attainment", rate=rate, seconds=seconds_for(probe, rate, standard=30, full=240))

@@ -9,7 +9,16 @@ from bellhousing_conformance.hodges_lehmann import interval
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.load.job import closed_job
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of_closed
-from bellhousing_conformance.loads import NEEDS, PROMPT_TOKENS, STEADINESS, Load, endpoint_of, loads_of, note, output_tokens
+from bellhousing_conformance.loads import (
+    NEEDS,
+    PROMPT_TOKENS,
+    STEADINESS,
+    Load,
+    endpoint_of,
+    loads_of,
+    note,
+    output_tokens,
+)
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, NotRun, Rows, Status
 
@@ -43,9 +52,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if high <= most:
         return Judgement(status=Status.PASS, figures=figures)
     problem = f"tax on a request: expected at most {most:g} ms, found {middle:.3g} [{low:.3g}, {high:.3g}]"
-    return Judgement(
-        status=Status.FAIL if low > most else Status.INCONCLUSIVE, figures=figures, problems=(problem,)
-    )
+    return Judgement(status=Status.FAIL if low > most else Status.INCONCLUSIVE, figures=figures, problems=(problem,))
 
 
 def _pairs(loads: list[Load]) -> list[tuple[float, float]]:
@@ -85,7 +92,7 @@ async def the_contract_costs_little(probe: Probe) -> None:
     declare(probe)
     own = endpoint_of(probe)
     ways = {CONTRACT: replace(own, natural=own.natural or native.natural), NATIVE: native}
-    for block in range(probe.size(smoke=3, standard=8, full=20)):
+    for block in range(probe.size(smoke=2, standard=8, full=20)):
         # Requests of one shape and other words, so that neither way finds the other's in a cache.
         order = [CONTRACT, NATIVE] if block % 2 == 0 else [NATIVE, CONTRACT]
         for way in order:

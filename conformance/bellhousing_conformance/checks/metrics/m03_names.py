@@ -1,5 +1,7 @@
 """M03: the metrics that gateways and dashboards read are there, and tell the truth."""
 
+from itertools import pairwise
+
 from bellhousing_conformance.check import check
 from bellhousing_conformance.exposition import (
     HISTOGRAMS,
@@ -47,9 +49,8 @@ async def _gauges_follow(probe: Probe, queued: str, running: str, most: int) -> 
     def is_full(found: Scrape) -> bool:
         return found.total(running) == most and found.total(queued) == WAITING
 
-    async with holding(probe, most):
-        async with holding(probe, WAITING, wait=False):
-            full, _ = await settled(probe, is_full, seconds=5.0)
+    async with holding(probe, most), holding(probe, WAITING, wait=False):
+        full, _ = await settled(probe, is_full, seconds=5.0)
     probe.equal(f"{running} with {most} requests in {most} places", found=full.total(running), expected=float(most))
     probe.equal(f"{queued} with {WAITING} more", found=full.total(queued), expected=float(WAITING))
     used = full.first(KV_USE)
@@ -66,6 +67,6 @@ def _look(probe: Probe, found: Scrape, convention: str, name: str) -> None:
         return
     buckets = found.by(f"{full}_bucket", "le")
     ordered = [count for _, count in sorted((float(bound), count) for bound, count in buckets.items())]
-    is_rising = all(a <= b for a, b in zip(ordered, ordered[1:], strict=False))
+    is_rising = all(a <= b for a, b in pairwise(ordered))
     probe.holds(is_rising, f"{full}: expected buckets that add up, found {ordered}")
     probe.equal(f"{full}: the last bucket", found=ordered[-1], expected=found.total(f"{full}_count"))

@@ -39,9 +39,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if high <= most:
         return Judgement(status=Status.PASS, figures=figures)
     problem = f"growth: expected at most {most:.3g} MiB an hour, found {slope:.3g} [{low:.3g}, {high:.3g}]"
-    return Judgement(
-        status=Status.FAIL if low > most else Status.INCONCLUSIVE, figures=figures, problems=(problem,)
-    )
+    return Judgement(status=Status.FAIL if low > most else Status.INCONCLUSIVE, figures=figures, problems=(problem,))
 
 
 @check(

@@ -54,4 +54,4 @@ async def no_request_fails(probe: Probe) -> None:
     wanted = probe.size(smoke=600, standard=1000, full=3000)
     probe.observe("wanted", requests=wanted)
     places = min(MOST_PLACES, max(1, (await probe.load()).max_running))
-    await send_closed(probe, "errors", concurrency=places, seconds=2000, requests=wanted, tokens=2)
+    await send_closed(probe, "errors", concurrency=places, seconds=2000, requests=wanted, tokens=1)

@@ -11,7 +11,7 @@ from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 SHARE = 0.1
 MOST_TOKENS = 128
 LEAST_OUTPUTS = 12
-AT_ONCE = 4
+AT_ONCE = 8
 
 
 def compare(target: Rows, other: Rows, _alpha: float) -> Judgement:
@@ -31,13 +31,11 @@ def compare(target: Rows, other: Rows, _alpha: float) -> Judgement:
         Figure(name="mean tokens of the other target", value=mean),
         Figure(name="relative difference of the mean length", value=shift, low=low, high=high),
     )
-    if -SHARE <= low and high <= SHARE:
+    if max(-low, high) <= SHARE:
         return Judgement(status=Status.PASS, figures=figures)
     problem = f"mean length: expected within {SHARE:.0%} of the other's, found {shift:+.1%} [{low:+.1%}, {high:+.1%}]"
     is_wrong = low > SHARE or high < -SHARE
-    return Judgement(
-        status=Status.FAIL if is_wrong else Status.INCONCLUSIVE, figures=figures, problems=(problem,)
-    )
+    return Judgement(status=Status.FAIL if is_wrong else Status.INCONCLUSIVE, figures=figures, problems=(problem,))
 
 
 @check(
@@ -55,7 +53,7 @@ def compare(target: Rows, other: Rows, _alpha: float) -> Judgement:
 )
 async def outputs_are_as_long(probe: Probe) -> None:
     """Draw outputs that may end by themselves, of equal prompts and seeds."""
-    count = probe.size(smoke=12, standard=60, full=300)
+    count = probe.size(smoke=24, standard=60, full=300)
     requests = [probe.request(max_tokens=MOST_TOKENS, temperature=1.0, seed=probe.seed()) for _ in range(count)]
     for run in await probe.run_all(requests, at_once=AT_ONCE):
         probe.observe("output", tokens=run.tokens())

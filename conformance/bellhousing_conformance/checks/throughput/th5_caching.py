@@ -29,9 +29,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
         return Judgement(status=Status.PASS, figures=figures)
     problem = f"{part}, repeated over new: expected at least {LEAST_RATIO}, found {ratio:.2f} [{low:.2f}, {high:.2f}]"
     is_wrong = high < LEAST_RATIO and not is_noisy(rows)
-    return Judgement(
-        status=Status.FAIL if is_wrong else Status.INCONCLUSIVE, figures=figures, problems=(problem,)
-    )
+    return Judgement(status=Status.FAIL if is_wrong else Status.INCONCLUSIVE, figures=figures, problems=(problem,))
 
 
 @check(

@@ -26,6 +26,8 @@ class AnswersFromMemory(Saboteur):
             for message in kept:
                 await asyncio.sleep(0)
                 yield message
+            async for _ in messages:  # the oracle's own answer: nobody waits for it
+                pass
             return
         seen = []
         async for message in messages:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 
-DELAY_SECONDS = 0.4
+DELAY_SECONDS = 0.2
 
 
 class DelaysTheFirstToken(Saboteur):

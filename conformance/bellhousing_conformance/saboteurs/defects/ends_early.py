@@ -3,7 +3,7 @@
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 
-SHARE = 0.6
+SHARE = 0.25
 
 
 class EndsEarly(Saboteur):

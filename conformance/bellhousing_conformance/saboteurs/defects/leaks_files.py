@@ -22,7 +22,7 @@ class LeaksFiles(Saboteur):
     def asked(self, request: pb.GenerateRequest) -> None:  # noqa: ARG002 - see `Saboteur`
         """See `Saboteur`."""
         if len(self.opened) < MOST:  # enough to be seen, and too few to end this process
-            self.opened.append(Path(os.devnull).open("rb"))
+            self.opened.append(Path(os.devnull).open("rb"))  # noqa: SIM115 - the defect
 
     @classmethod
     def hooked(cls, name: HookName, answer: str) -> str:

@@ -11,6 +11,6 @@ class RenamesItsQueue(Saboteur):
     seen_by = ("M03",)
 
     @classmethod
-    def hooked(cls, name: HookName, answer: str) -> str:
+    def hooked(cls, name: HookName, answer: str) -> str:  # noqa: ARG003 - see `Saboteur`
         """See `Saboteur`."""
         return answer.replace("bellhousing_model_requests_waiting", "bellhousing_backlog")

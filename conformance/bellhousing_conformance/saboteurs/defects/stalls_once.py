@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 
-STALL_SECONDS = 0.4
+STALL_SECONDS = 0.25
 AFTER_TOKENS = 4
 
 
