@@ -20,7 +20,7 @@ TRIES = 3
 CONFIDENCE = 1 - 0.05 / TRIES
 GROWTH = 1.6
 LEAST_SECONDS = 12.0
-MARGIN = 1.6
+MARGIN = 1.3
 """Requests of a step, over the fewest that could decide it: some may be bad, and neighbours depend on each other."""
 
 Outcome = Literal["holds", "misses", "undecided"]

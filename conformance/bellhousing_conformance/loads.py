@@ -32,8 +32,14 @@ NEEDS = ("sampling.max_tokens", "sampling.seed")
 DEADLINE = 60.0
 PROMPT_TOKENS = 32
 WARM_UP_REQUESTS = 25
+WARM_UP_SHARE = 0.6
+"""Of the capacity: at least the rate of a warm-up."""
+
 MOST_PLACES = 16
 SMALL_REQUESTS = 45
+LONGEST_SHARE = 2
+"""A load of few requests a second is at most so many times as long as others."""
+
 ACCOUNTING = ("request ledger", "schedule", "token ledger", "reachable target")
 """Gates that mean something even where sender and target share a process."""
 
@@ -92,16 +98,18 @@ def load_in(folder: Path, floor: dict[str, float] | None, scenario: str = "load"
 
 def output_tokens(probe: Probe) -> int:
     """Return the tokens of an output."""
-    return probe.size(smoke=12, standard=24)
+    return probe.size(smoke=12, standard=16)
 
 
 async def send_open(
     probe: Probe, scenario: str, *, rate: float, seconds: float, cv: float = 1.0, confidence: float | None = None
 ) -> Load:
-    """Send an open loop, after a warm-up at its own rate, and note it."""
+    """Send an open loop, after a warm-up at its own rate or a higher one, and note it."""
     stages = [Stage("measured", rate, seconds)]
     if not probe.shares_process:
-        stages.insert(0, Stage("warm-up", rate, WARM_UP_REQUESTS / rate, is_measured=False))
+        # A low rate would need minutes for as many requests.
+        warm = max(rate, WARM_UP_SHARE * (probe.bench.capacity or 0.0))
+        stages.insert(0, Stage("warm-up", warm, WARM_UP_REQUESTS / warm, is_measured=False))
     law = Arrivals("gamma" if cv != 1.0 else "poisson", rate, cv)
     seed = probe.seed()
     schedule = drawn(law, stages, seed)
@@ -119,8 +127,11 @@ async def send_closed(
 
 
 def seconds_for(probe: Probe, rate: float, *, standard: int, full: int) -> float:
-    """Return how long an open load is measured; in a proof as long as its fewest useful requests need."""
-    return SMALL_REQUESTS / rate if probe.tier == "smoke" else probe.size(smoke=1, standard=standard, full=full)
+    """Return how long an open load is measured: the tier's time, or what the fewest useful requests need."""
+    wanted = SMALL_REQUESTS / rate
+    if probe.tier == "smoke":
+        return wanted
+    return max(probe.size(smoke=1, standard=standard, full=full), min(wanted, LONGEST_SHARE * standard))
 
 
 async def capacity(probe: Probe) -> float:

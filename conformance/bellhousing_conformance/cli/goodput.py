@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from typer import Option
 
-from bellhousing.cli.output import Json, fail, print_json, print_table, say, stderr, stdout
+from bellhousing.cli.output import Json, fail, print_json, print_table, say, stdout
 from bellhousing.cli.spread import spread
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
 from bellhousing_conformance.cli.loading import Asking
@@ -22,7 +22,6 @@ from bellhousing_conformance.goodput import (
     Limits,
     Try,
     bracket,
-    decided,
     is_undecided,
     search,
     seconds_of,
@@ -30,7 +29,7 @@ from bellhousing_conformance.goodput import (
 from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals, read_rows, whole_file
+from bellhousing_conformance.load.record import Arrivals, whole_file
 from bellhousing_conformance.load.report import report_of
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.workload import plan_of, plan_of_closed
@@ -77,7 +76,7 @@ class Goodput(Frozen):
 class Searching:
     """How to search, as flags."""
 
-    start: Annotated[float | None, Option(help="Requests a second to begin at; half the capacity unless told.")] = None
+    begin: Annotated[float | None, Option(help="Requests a second to begin at; half the capacity unless told.")] = None
     resolution: Annotated[float, Option(help="How near the rates around the answer must be.", min=0.01, max=1)] = 0.15
     most_loads: Annotated[int, Option(help="Loads at most, those that are sent anew among them.", min=1)] = 12
     seconds: Annotated[float, Option(help="Least seconds of a load; longer where its sample needs it.", min=1)] = 20.0
@@ -124,7 +123,7 @@ async def _search(where: Where, how: Searching, asking: Asking, slo: Slo, output
     seed = how.seed if how.seed is not None else kept.asked.seed if kept else secrets.randbelow(2**31)
     async with where.reached() as target:
         bench = _Loads(target, asking, how.deadline, seed, output)
-        start = how.start or (kept.asked.start if kept else await bench.capacity() * START_SHARE)
+        start = how.begin or (kept.asked.start if kept else await bench.capacity() * START_SHARE)
         limits = Limits(start=start, resolution=how.resolution, most_loads=how.most_loads)
         asked = Asked(
             address=where.target or where.start, model=target.model, workload=asking.workload().model_dump_json(),

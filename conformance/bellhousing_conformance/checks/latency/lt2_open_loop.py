@@ -26,5 +26,5 @@ async def latency_under_load(probe: Probe) -> None:
     declare(probe)
     most = await capacity(probe)
     for share in SHARES:
-        seconds = seconds_for(probe, share * most, standard=25, full=240)
+        seconds = seconds_for(probe, share * most, standard=20, full=240)
         await send_open(probe, f"{share:g} of capacity", rate=share * most, seconds=seconds)

@@ -25,4 +25,4 @@ async def latency_in_bursts(probe: Probe) -> None:
     """Send Gamma arrivals at half the capacity."""
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "bursts", rate=rate, seconds=seconds_for(probe, rate / 2, standard=30, full=240), cv=CV)
+    await send_open(probe, "bursts", rate=rate, seconds=seconds_for(probe, rate / 2, standard=25, full=240), cv=CV)

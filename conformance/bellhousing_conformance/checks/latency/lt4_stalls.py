@@ -25,4 +25,4 @@ async def streams_do_not_stall(probe: Probe) -> None:
     """Send Poisson arrivals at 0.6 of the capacity."""
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "stalls", rate=rate, seconds=seconds_for(probe, rate, standard=25, full=240))
+    await send_open(probe, "stalls", rate=rate, seconds=seconds_for(probe, rate, standard=20, full=240))

@@ -28,4 +28,4 @@ async def objectives_are_attained(probe: Probe) -> None:
         raise NotRun("no objective is declared; --slo names a file of them")
     declare(probe)
     rate = SHARE * await capacity(probe)
-    await send_open(probe, "attainment", rate=rate, seconds=seconds_for(probe, rate, standard=30, full=240))
+    await send_open(probe, "attainment", rate=rate, seconds=seconds_for(probe, rate, standard=25, full=240))

@@ -29,7 +29,7 @@ AT_ONCE = 8
 )
 async def gauges_fall_to_zero(probe: Probe) -> None:
     """Send requests, abandon some of them, and wait until every gauge is zero."""
-    count = probe.size(smoke=8, standard=32, full=200)
+    count = probe.size(smoke=8, standard=16, full=200)
     whole = [partial(probe.generate, max_tokens=16) for _ in range(count)]
     await probe.each(whole, at_once=AT_ONCE)
     abandoned = [partial(probe.run, probe.request(max_tokens=64), until=_has_begun) for _ in range(count)]

@@ -54,7 +54,7 @@ async def goodput_is_found(probe: Probe) -> None:
     declare(probe)
     start = SHARE * await capacity(probe)
     is_small = probe.tier == "smoke"
-    limits = Limits(start=start, resolution=0.5 if is_small else 0.2, most_loads=3 if is_small else 8)
+    limits = Limits(start=start, resolution=0.5 if is_small else 0.2, most_loads=3 if is_small else 6)
 
     async def send(rate: float, number: int) -> Load:
         seconds = seconds_of(rate, slo, least=1.0 if is_small else 12.0)

@@ -48,10 +48,10 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 async def repeats_are_not_faster(probe: Probe) -> None:
     """Send requests twice; where a prefix cache is declared compare the decode alone, else the whole."""
     is_declared = probe.supports("prefix_cache")
-    arguments = {"ignore_eos": True} if probe.supports("sampling.ignore_eos") else {}
     async with ticking(probe):
         for _ in range(probe.size(smoke=10, standard=30, full=100)):
-            request = probe.request(max_tokens=TOKENS, temperature=0.0, seed=probe.seed(), **arguments)
+            request = probe.request(max_tokens=TOKENS, temperature=0.0, seed=probe.seed())
+            request.sampling.ignore_eos = probe.supports("sampling.ignore_eos")
             new = await probe.run(request)
             again = await probe.run(request)
             times = [_decode(run) if is_declared else _whole(run) for run in (new, again)]
