@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.targets.hooks import HookFailed
 
 SETTLE_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -27,7 +28,7 @@ HISTOGRAMS = {
 """OpenTelemetry's metrics of a GenAI server, and what Prometheus calls them after `gen_ai_server_` or our prefix."""
 
 
-class Unscrapable(Exception):
+class Unscrapable(HookFailed):
     """What the target tells is not in Prometheus' format."""
 
 
