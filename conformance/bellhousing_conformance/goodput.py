@@ -23,6 +23,9 @@ LEAST_SECONDS = 12.0
 MARGIN = 1.3
 """Requests of a step, over the fewest that could decide it: some may be bad, and neighbours depend on each other."""
 
+NULL_FLOOR = "null floor"
+"""A gate that has nothing to compare with where no request ended well."""
+
 Outcome = Literal["holds", "misses", "undecided"]
 
 
@@ -62,8 +65,9 @@ class Bracket(Frozen):
 
 def decided(load: Load, rate: float, slo: Slo, confidence: float = CONFIDENCE) -> Try:
     """Return what a load says of its rate."""
-    of_sender = [reason for name, reason in load.missed.items() if name not in STEADINESS]
-    unsteady = [reason for name, reason in load.missed.items() if name in STEADINESS]
+    of_target = STEADINESS if any(row.is_ok for row in load.measured) else (*STEADINESS, NULL_FLOOR)
+    of_sender = [reason for name, reason in load.missed.items() if name not in of_target]
+    unsteady = [reason for name, reason in load.missed.items() if name in of_target]
     judged = judged_attainment(slo, load.measured, confidence)
     outcome: Outcome = "undecided"
     if not of_sender and judged.status is Status.FAIL:
