@@ -7,7 +7,7 @@ from bellhousing_conformance.load.clients.client import Endpoint
 from bellhousing_conformance.slo import Slo
 from bellhousing_conformance.verdict import Row, Tier
 
-SOAK_SECONDS: Mapping[Tier, float] = {"smoke": 2.0, "standard": 60.0, "full": 3600.0}
+SOAK_SECONDS: Mapping[Tier, float] = {"smoke": 3.0, "standard": 60.0, "full": 3600.0}
 
 
 @dataclass(slots=True)

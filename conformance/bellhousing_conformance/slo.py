@@ -121,9 +121,11 @@ def load_slo(file: Path) -> Slo:
 
 
 def judged_objective(objective: Objective, rows: Sequence[Sent], deadline: float) -> Judgement:
-    """Return whether the requests of a valid run keep to an objective: the whole interval must be on one side."""
-    order = sorted(rows, key=lambda row: (row.intended_ns, row.index))
-    values = METRICS[objective.metric].values(order)
+    """Return whether the requests of a valid run keep to an objective: the whole interval must be on one side.
+
+    The rows are in the order of the schedule.
+    """
+    values = METRICS[objective.metric].values(rows)
     if not values:
         problem = f"{objective.name}: no request has this metric"
         return Judgement(status=Status.INCONCLUSIVE, problems=(problem,))
@@ -137,10 +139,10 @@ def judged_objective(objective: Objective, rows: Sequence[Sent], deadline: float
 def judged_attainment(slo: Slo, rows: Sequence[Sent], confidence: float = 0.95) -> Judgement:
     """Return whether enough of the requests are good; one that failed, or was never sent, is bad.
 
-    The interval is Wilson's, of as many requests as they are worth when neighbours depend on each other.
+    The rows are in the order of the schedule. The interval is Wilson's, of as many requests as they are worth when neighbours depend on each other.
     """
     least, name = slo.least_attainment, SHARE_OF_GOOD
-    good = [float(is_good(row, slo.limits)) for row in sorted(rows, key=lambda row: (row.intended_ns, row.index))]
+    good = [float(is_good(row, slo.limits)) for row in rows]
     if not good:
         return Judgement(status=Status.INCONCLUSIVE, problems=(f"{name}: no request was measured",))
     share, n_eff = sum(good) / len(good), effective_size(good)

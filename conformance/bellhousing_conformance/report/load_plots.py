@@ -172,7 +172,14 @@ def _memory(rows: Sequence[Row]) -> Chart | None:
 
 def _soaked(loads: Sequence[Load]) -> Chart | None:
     load = next((each for each in loads if each.scenario == "soak"), None)
-    told = [(row.intended_ns / 1e9, (row.end_ns - row.intended_ns) / 1e9) for row in load.measured] if load else []
+    told = (
+        [
+            (row.intended_ns / 1e9, (row.end_ns - row.intended_ns) / 1e9)
+            for row in sorted(load.measured, key=lambda row: row.intended_ns)
+        ]
+        if load
+        else []
+    )
     if len(told) < 2:
         return None
     most, end = max(value for _, value in told), told[-1][0]

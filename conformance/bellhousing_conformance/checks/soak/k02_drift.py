@@ -22,7 +22,11 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if load is None:
         return Judgement(status=Status.INCONCLUSIVE, problems=("no soak was sent",))
     wrong = invalid(load, ignoring=STEADINESS)
-    values = [value for value in METRICS["e2el"].values(load.measured) if math.isfinite(value)]
+    values = [
+        value
+        for value in METRICS["e2el"].values(sorted(load.measured, key=lambda row: row.intended_ns))
+        if math.isfinite(value)
+    ]
     third = len(values) // 3
     if wrong is not None or third < 2 * BLOCKS:
         return wrong or Judgement(status=Status.INCONCLUSIVE, problems=(f"{len(values)} requests",))
