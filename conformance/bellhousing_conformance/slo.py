@@ -139,7 +139,8 @@ def judged_objective(objective: Objective, rows: Sequence[Sent], deadline: float
 def judged_attainment(slo: Slo, rows: Sequence[Sent], confidence: float = 0.95) -> Judgement:
     """Return whether enough of the requests are good; one that failed, or was never sent, is bad.
 
-    The rows are in the order of the schedule. The interval is Wilson's, of as many requests as they are worth when neighbours depend on each other.
+    The rows are in the order of the schedule. The interval is Wilson's, of as many requests as they are worth when
+    neighbours depend on each other.
     """
     least, name = slo.least_attainment, SHARE_OF_GOOD
     good = [float(is_good(row, slo.limits)) for row in rows]
