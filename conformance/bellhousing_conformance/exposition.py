@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.targets.hooks import HookFailed
 
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = {"smoke": 2.5, "standard": 10.0, "full": 10.0}
+"""Longer than the second for which a server may answer scrapes from one look."""
+
 POLL_SECONDS = 0.1
 
 OURS = "bellhousing_"
@@ -86,11 +88,11 @@ def parsed(text: str) -> Scrape:
 
 
 async def settled(
-    probe: Probe, is_settled: Callable[[Scrape], bool], seconds: float = SETTLE_SECONDS
+    probe: Probe, is_settled: Callable[[Scrape], bool], seconds: float | None = None
 ) -> tuple[Scrape, bool]:
-    """Return the metrics once they are as wanted, or as they are after `seconds`; and which of the two."""
+    """Return the metrics once they are as wanted, or as they are after `seconds`, the tier's unless told; and which."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = loop.time() + (SETTLE_SECONDS[probe.tier] if seconds is None else seconds)
     while True:
         found = await scrape(probe)
         if is_settled(found):

@@ -37,7 +37,7 @@ WARM_UP_SHARE = 0.6
 """Of the capacity: at least the rate of a warm-up."""
 
 MOST_PLACES = 16
-SMALL_REQUESTS = 45
+SMALL_REQUESTS = 30
 LONGEST_SHARE = 2
 """A load of few requests a second is at most so many times as long as others."""
 

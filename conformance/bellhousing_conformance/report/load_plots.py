@@ -122,9 +122,10 @@ def _goodput(report: ConformanceReport) -> Chart | None:
     """Return the share of good requests at each rate that the search of TH2 offered."""
     result = next((r for r in report.checks if r.id == "TH2" and r.attempts), None)
     figures = [figure for figure in result.figures if figure.name.startswith(SHARE_AT)] if result else []
-    if len(figures) < 2:
+    last = {_rate_of(figure.name): figure for figure in figures}  # the last try of a step is the one that decided
+    if len(last) < 2:
         return None
-    kept = sorted((_rate_of(figure.name), figure.low or 0.0, figure.value, figure.high or 0.0) for figure in figures)
+    kept = sorted((rate, figure.low or 0.0, figure.value, figure.high or 0.0) for rate, figure in last.items())
     most = kept[-1][0]
     return Chart(
         title="Good requests against the offered rate",

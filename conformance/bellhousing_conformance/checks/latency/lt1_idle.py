@@ -22,5 +22,5 @@ from bellhousing_conformance.probe import Probe
 async def latency_when_idle(probe: Probe) -> None:
     """Send one request after the other."""
     declare(probe)
-    count = probe.size(smoke=50, standard=70, full=700)
-    await send_closed(probe, "idle", concurrency=1, seconds=probe.size(smoke=6, standard=60, full=400), requests=count)
+    count = probe.size(smoke=30, standard=70, full=700)
+    await send_closed(probe, "idle", concurrency=1, seconds=probe.size(smoke=5, standard=60, full=400), requests=count)

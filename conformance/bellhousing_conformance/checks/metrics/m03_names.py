@@ -50,7 +50,7 @@ async def _gauges_follow(probe: Probe, queued: str, running: str, most: int) -> 
         return found.total(running) == most and found.total(queued) == WAITING
 
     async with holding(probe, most), holding(probe, WAITING, wait=False):
-        full, _ = await settled(probe, is_full, seconds=5.0)
+        full, _ = await settled(probe, is_full)
     probe.equal(f"{running} with {most} requests in {most} places", found=full.total(running), expected=float(most))
     probe.equal(f"{queued} with {WAITING} more", found=full.total(queued), expected=float(WAITING))
     used = full.first(KV_USE)
