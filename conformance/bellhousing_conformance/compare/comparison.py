@@ -265,10 +265,9 @@ def sentence(title: str, found: Weighed, pairs: int, blocks_out: int) -> str:
     ratio = found.ratio
     low, high = (f"{each:.2f}" if each is not None else "none" for each in (_exp(ratio.low), _exp(ratio.high)))
     floor = f"±{found.floor * 100:.2g} %" if math.isfinite(found.floor) else "unknown"
-    return (
-        f"A/B {title} {math.exp(ratio.estimate):.2f}{TIMES} [{low}, {high}], {_count(pairs, 'pair')}, A/A floor {floor}, "
-        f"{_count(blocks_out, 'block')} rejected"
-    )
+    estimate = f"{math.exp(ratio.estimate):.2f}{TIMES}"
+    sample = f"{_count(pairs, 'pair')}, A/A floor {floor}, {_count(blocks_out, 'block')} rejected"
+    return f"A/B {title} {estimate} [{low}, {high}], {sample}"
 
 
 def _cautions(settings: Settings, calibration: Calibration, attempts: Sequence[_Attempt]) -> Iterator[str]:
