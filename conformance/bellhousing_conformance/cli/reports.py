@@ -34,7 +34,10 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def verify(report: ReportPath) -> None:
-        """Compute every figure of a report, load run or comparison again from its raw data. Exits with 1 when one is not so."""
+        """Compute every figure of a report, load run or comparison again from its raw data.
+
+        Exits with 1 when one is not so.
+        """
         check_requirements()
         for file, what, found in (
             (REPORT_FILE, "load run", load_disagreements),

@@ -8,8 +8,8 @@ from bellhousing_conformance.load.workload import Lengths
 from bellhousing_conformance.report.markdown import in_line, table
 from bellhousing_conformance.report.model import Subject
 
-RATIOS = """Ratios are A's to B's, of geometric means over the blocks; below 1 A's figure is the smaller one. A floor is what A
-seems to differ from itself by."""
+RATIOS = """Ratios are A's to B's, of geometric means over the blocks; below 1 A's figure is the smaller one. A floor is
+what A seems to differ from itself by."""
 HEAD = ("A is", "metric", "A/B [95 %]", "A/A floor", "what was measured")
 
 
