@@ -35,9 +35,6 @@ from bellhousing_conformance.load.clients import KINDS
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 
 DEFAULT_FOLDER = Path("compare-report")
-OVERHEAD_SECONDS = 3.0
-"""Of a block: two senders start, and the last answers come."""
-
 CLIENT_HELP = f"{', '.join(KINDS)}."
 
 
@@ -193,11 +190,8 @@ def _interrupted(folder: Path) -> typer.Exit:
 
 
 async def _measured(settings: Settings, folder: Path) -> None:
-    seconds = settings.pairs * len(ARMS) * (settings.block_seconds + OVERHEAD_SECONDS)
-    say(
-        f"{settings.pairs} pairs of {len(ARMS)} blocks of {settings.block_seconds:g} s: about {duration(seconds)}, and "
-        f"the time to start and warm up; seed {settings.seed}"
-    )
+    blocks = f"{settings.pairs} pairs of {len(ARMS)} blocks of {settings.block_seconds:g} s"
+    say(f"{blocks}: about {duration(settings.seconds)}, and the time to start and warm up; seed {settings.seed}")
     with CompareDisplay(settings) as display:
         await measure(settings, folder, display)
 

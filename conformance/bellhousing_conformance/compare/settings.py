@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
+from bellhousing_conformance.compare.blocks import ARMS
 from bellhousing_conformance.load.clients import KINDS
 from bellhousing_conformance.load.record import whole_file
 from bellhousing_conformance.load.workload import Lengths, Workload
@@ -17,6 +18,10 @@ from bellhousing_conformance.load.workload import Lengths, Workload
 SETTINGS_FILE = "settings.json"
 LEAST_REQUESTS = 11
 """Requests that a block should measure: below, it has no median to speak of (see `load.percentiles`)."""
+
+
+OVERHEAD_SECONDS = 3.0
+"""Of a block: two senders start, and the last answers come."""
 
 
 class SideSettings(Strict):
@@ -97,6 +102,11 @@ class Settings(Strict):
     def closed_seconds(self) -> float:
         """The seconds of a block's closed loop."""
         return self.block_seconds / 3
+
+    @property
+    def seconds(self) -> float:
+        """About how long all blocks take, where none is rejected."""
+        return self.pairs * len(ARMS) * (self.block_seconds + OVERHEAD_SECONDS)
 
     def check_rate(self, rate: float) -> None:
         """Raise `ConfigurationError` for a rate at which a block measures too few requests for a median."""
