@@ -64,7 +64,7 @@ class SideB:
 class How:
     """How to measure, as flags; what is not told has the default, or with --resume what it had."""
 
-    pairs: Annotated[int | None, Option(help="Pairs of blocks; 20 unless told, 6 at least to decide.", min=1)] = None
+    pairs: Annotated[int | None, Option(help="Pairs of blocks; 20 unless told, 8 at least to decide.", min=1)] = None
     block: Annotated[float | None, Option(help="Seconds of a block; 15 unless told.", min=1)] = None
     rate: Annotated[float | None, Option(help="Requests a second of the open loop.")] = None
     share: Annotated[float | None, Option(help="Without --rate: of the slower side's capacity; 0.5 unless told.")] = (

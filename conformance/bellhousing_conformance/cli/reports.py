@@ -39,12 +39,12 @@ def add(app: typer.Typer) -> None:
         Exits with 1 when one is not so.
         """
         check_requirements()
-        for file, what, found in (
+        for file, what, faults_of in (
             (REPORT_FILE, "load run", load_disagreements),
             (COMPARISON_FILE, "comparison", comparison_disagreements),
         ):
             if (report / file).is_file():
-                _verify_rows(what, found(report))
+                _verify_rows(what, faults_of(report))
                 return
         told, folder = read_report(report)
         found = disagreements(told, folder, {check.id: check for check in catalogue()})

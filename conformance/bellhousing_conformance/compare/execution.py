@@ -85,6 +85,8 @@ async def measure(settings: Settings, folder: Path, display: Display) -> None:
             raise Stopped(error.message) from error
         except BellhousingError as error:
             raise Stopped(error.message) from error
+        except OSError as error:
+            raise Stopped(f"{str(error.filename or folder)!r} cannot be written: {error.strerror}") from error
 
 
 def keep_subjects(sides: Sides, folder: Path) -> None:
@@ -169,7 +171,7 @@ class _Course:
         return not rejections
 
     async def _block(self, pair: int, attempt: int, place: int, arm: Arm) -> Block:
-        """Measure a block and keep it, whole or not at all. Raises `Stopped` where it cannot be kept."""
+        """Measure a block and keep it, whole or not at all. Raises `OSError` where it cannot be kept."""
         seed = seed_of(self._settings.seed, pair, attempt)
         record = BlockRecord(pair, attempt, place, arm, seed, datetime.now(UTC).isoformat(), 0.0)
         final = self._folder / BLOCKS / record.folder
@@ -180,8 +182,6 @@ class _Course:
                 raise EngineUnavailable(f"{self._side(arm).name} does not answer any more")
             write_record(block.record, part)
             part.rename(final)
-        except OSError as error:
-            raise Stopped(f"block {str(final)!r} cannot be written: {error.strerror}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)  # nothing where it has its name
         return block

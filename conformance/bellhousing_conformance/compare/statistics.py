@@ -12,8 +12,10 @@ from typing import Literal
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
-LEAST_PAIRS = 6
-"""Fewer pairs have no 95 % interval of the signed-rank test: the rarest outcome of 5 has a probability of 1/16."""
+LEAST_PAIRS = 8
+"""With fewer pairs no difference reaches 0.05 for five metrics together: all of 7 on one side have p = 1/64 for one.
+Below 6 there is not even a 95 % interval.
+"""
 
 LEAST_MARGIN = 0.05
 """The smallest relative difference that equivalence is asked within."""
@@ -104,7 +106,7 @@ def noise_floor(logs: Sequence[float]) -> float:
     """Return the noise floor of pairs of a side with itself, as a share: the largest ratio that its interval holds.
 
     It is the effect that this machine and this number of pairs may show between things that are the same. Infinite
-    below `LEAST_PAIRS`.
+    below six pairs.
     """
     found = location(logs)
     return math.expm1(max(abs(found.low), abs(found.high)))

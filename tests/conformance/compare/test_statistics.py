@@ -106,11 +106,16 @@ def test_a_machine_too_noisy_finds_nothing_equivalent() -> None:
 
 
 def test_too_few_pairs_have_no_interval_and_decide_nothing() -> None:
-    few = [0.3 + x / 1000 for x in range(LEAST_PAIRS - 1)]
+    few = [0.3 + x / 1000 for x in range(5)]
     found = weighed(few, few)
     assert (found.ratio.low, found.ratio.high, found.floor) == (-math.inf, math.inf, math.inf)
     assert decide(found, found.ratio.p_value, found.equivalence_p, more_is_better=False) == "inconclusive"
     assert math.isfinite(location([*few, 0.3]).low)
+
+
+def test_the_least_number_of_pairs_can_decide_for_five_metrics_and_one_less_cannot() -> None:
+    p_values = [holm([signed_rank([0.3 + x / 1000 for x in range(pairs)])] * 5)[0] for pairs in (LEAST_PAIRS, 7)]
+    assert p_values[0] <= ALPHA < p_values[1]
 
 
 @pytest.mark.parametrize("n", [6, 10, 20, 40])
