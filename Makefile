@@ -14,7 +14,8 @@ PIP := pip>=25.1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check check-style check-types check-protos check-docs check-shell format protos protos-baseline \
-	docs dist bench conformance-prove conformance-results engines test-engines clean
+	docs dist bench conformance-prove conformance-results \
+	conformance-performance bench-peers engines test-engines clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -89,6 +90,12 @@ conformance-prove: .venv/installed ## prove the checks on targets that each brea
 conformance-results: .venv-reference/installed ## judge every backend that is installed; writes docs/conformance/RESULTS.md (RESUME=1 goes on)
 	@.venv-reference/bin/bellhousing conformance results --config docs/conformance/targets.toml \
 		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER)) $(if $(RESUME),--resume)
+
+# One thread computes in every engine, and OpenMP's threads sleep while they wait: a side that waits must use nothing.
+conformance-performance: .venv/installed ## compare the speed of the backends; writes docs/conformance/PERFORMANCE.md (MINUTES=n, RESUME=1 goes on)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(IN)bellhousing conformance performance \
+		--config docs/conformance/performance.toml --publish docs/conformance/PERFORMANCE.md \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(BLOCK),--block $(BLOCK)) $(if $(RESUME),--resume)
 
 engines: .venv/installed .tools/protos/installed $(BUF) .tools/prometheus/installed .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version
