@@ -200,9 +200,9 @@ def _measured(name: str, load: Load, seed: int) -> list[Found]:
 
 def table(load: Load, found: dict[str, list[Found]]) -> str:
     """Return the medians over the rounds with their ranges, as Markdown."""
+    lengths = f"prompts of {load.prompt_tokens} tokens, outputs of {load.output_tokens}"
     lines = [
-        f"{load.requests} requests at {load.rate:g}/s, prompts of {load.prompt_tokens} tokens, outputs of "
-        f"{load.output_tokens}; medians of the rounds, and their range.",
+        f"{load.requests} requests at {load.rate:g}/s, {lengths}; medians of the rounds, and their range.",
         "",
         "| tool | TTFT p50, ms | TPOT p50, ms | tokens/s | requests |",
         "|---|---|---|---|---|",
