@@ -4,7 +4,7 @@ Coordinates are shares of the axes, from the left and from below.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bellhousing_conformance.compare.blocks import Arm, Block
 from bellhousing_conformance.compare.comparison import BlockResult, Comparison, MetricResult
@@ -14,6 +14,11 @@ from bellhousing_conformance.verdict import Frozen
 
 MOST_POINTS = 240
 """Of a curve: more cannot be seen."""
+
+LONG_AXIS = 6.0
+"""An axis whose end is more than so many times its beginning has marks in steps of 1, 2 and 5."""
+
+FEW_TICKS = 5
 
 RATIO_TICKS = (1 / 16, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 8, 16)
 MOST_RATIO_TICKS = 7
@@ -62,9 +67,10 @@ class Curve(Frozen):
 
 
 class Distribution(Frozen):
-    """Curves on one axis of seconds."""
+    """Curves on one logarithmic axis of time."""
 
     title: str
+    unit: str
     curves: tuple[Curve, ...]
     ticks: tuple[Tick, ...]
 
@@ -152,7 +158,8 @@ def _distribution(title: str, name: str, blocks: Sequence[Block]) -> Distributio
         return (math.log(seconds) - least) / (most - least) if most > least else 0.5
 
     curves = [Curve(arm=arm, name=NAMES[arm], points=tuple(_steps(each, at))) for arm, each in values.items() if each]
-    return Distribution(title=title, curves=tuple(curves), ticks=tuple(_ticks(finite[0], finite[-1], at)))
+    ticks = tuple(_ticks(finite[0], finite[-1], at, "s"))
+    return Distribution(title=title, unit=scale_of(finite[-1], "s")[1], curves=tuple(curves), ticks=ticks)
 
 
 def _steps(values: Sequence[float], at: Axis) -> Iterator[tuple[float, float]]:
@@ -191,27 +198,41 @@ def _timeline(name: str, order: Sequence[BlockResult]) -> Timeline | None:
             at=place / width,
             value=at(value),
             counts=each.counts,
-            text=f"pair {each.pair + 1}, {NAMES[each.arm]}: {value:.4g} {metric.unit}",
+            text=f"pair {each.pair + 1}, {NAMES[each.arm]}: {quantity(value, metric.unit)}",
         )
         for place, each, value in known
     ]
-    ticks = tuple(_ticks(min(values), max(values), at))
-    return Timeline(title=metric.title, unit=metric.unit, dots=tuple(dots), ticks=ticks)
+    ticks = tuple(_ticks(min(values), max(values), at, metric.unit))
+    unit = scale_of(max(values), metric.unit)[1]
+    return Timeline(title=metric.title, unit=unit, dots=tuple(dots), ticks=ticks)
 
 
-def _ticks(least: float, most: float, at: Axis) -> Iterator[Tick]:
-    """Yield marks at round values of a logarithmic axis, from coarse to fine steps until there are three."""
-    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(n / 20 for n in range(20, 200))):
-        found = [value for value in _round_values(least, most, steps) if least <= value <= most]
-        if len(found) >= 3:
-            break
+def _ticks(least: float, most: float, at: Axis, unit: str) -> Iterator[Tick]:
+    """Yield a few round marks: evenly apart on a short axis, in steps of 1, 2 and 5 on a long one."""
+    scale = scale_of(most, unit)[0]
+    low, high = least * scale, most * scale
+    if high > low * LONG_AXIS:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        found = [(step * 10.0**power, "g") for power in powers for step in (1, 2, 5)]
+    else:
+        rough = (high - low) / FEW_TICKS or high / 10
+        power = math.floor(math.log10(rough))
+        step = next(each * 10.0**power for each in (1, 2, 5, 10) if each * 10.0**power >= rough)
+        count = math.floor(high / step) - math.ceil(low / step) + 1
+        found = [((math.ceil(low / step) + number) * step, f".{max(0, -power)}f") for number in range(count)]
     kept: list[float] = []
-    for value in found:
-        if not kept or at(value) - at(kept[-1]) >= LEAST_TICK_DISTANCE:
+    for value, form in found:
+        if low <= value <= high and (not kept or at(value / scale) - at(kept[-1] / scale) >= LEAST_TICK_DISTANCE):
             kept.append(value)
-    yield from (Tick(at=at(value), text=f"{value:.3g}") for value in kept or [least])
+            yield Tick(at=at(value / scale), text=f"{value:{form}}")
 
 
-def _round_values(least: float, most: float, steps: Iterable[float]) -> Iterator[float]:
-    for power in range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1):
-        yield from (step * 10.0**power for step in steps)
+def scale_of(most: float, unit: str) -> tuple[float, str]:
+    """Return the factor and the unit in which times below a second are told: milliseconds."""
+    return (1000.0, "ms") if unit == "s" and most < 1 else (1.0, unit)
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a figure with its unit as people read it."""
+    scale, told = scale_of(value, unit)
+    return f"{value * scale:.3g} {told}"

@@ -35,5 +35,6 @@ def html(comparison: Comparison, blocks: list[Block]) -> str:
             distributions=pictures.distributions(kept),
             timelines=pictures.timelines(comparison),
             names=pictures.NAMES,
+            quantity=pictures.quantity,
         )
     )
