@@ -20,7 +20,9 @@ from bellhousing_conformance.load.record import RunInfo, Sent, read_rows, read_r
 from bellhousing_conformance.verdict import Frozen
 
 FOLDER, CALIBRATION_FILE = "calibration", "calibration.json"
-MOST_ROUNDS = 6
+MOST_ROUNDS = 20
+"""An engine may take half a minute for its first batches."""
+
 STEADY_SHARE = 0.1
 LEAST_SECONDS = 4.0
 """Of a round: shorter ones have hardly begun."""
@@ -112,6 +114,10 @@ async def _capacity(settings: Settings, side: Side, arm: str, folder: Path) -> C
         _check(side, runs[-1])
         if _last(runs).is_steady:
             break
+    if not _last(runs).requests_per_second:
+        raise EngineUnavailable(
+            f"{side.name}: expected requests to end within {seconds:g} s, found none after {len(runs)} rounds"
+        )
     return _last(runs)
 
 
@@ -125,7 +131,7 @@ def _check(side: Side, run: tuple[Sequence[Sent], RunInfo]) -> None:
 
 
 def _rounds(folder: Path, arm: str) -> list[tuple[Sequence[Sent], RunInfo]]:
-    folders = sorted(folder.glob(f"{arm}-*"))
+    folders = sorted(folder.glob(f"{arm}-*"), key=lambda each: int(each.name.partition("-")[2]))
     return [(read_rows(each), read_run(each)) for each in folders]
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from statistics import fmean
 
 from bellhousing_conformance.compare.blocks import Block
 from bellhousing_conformance.load.gate import Run
@@ -59,10 +60,14 @@ def median_of(metric: str) -> Callable[[Block], float | None]:
 
 
 def capacity(rows: Sequence[Sent], phase: Phase) -> tuple[float, float]:
-    """Return the tokens and the requests a second of a closed loop, once its places are full."""
+    """Return the tokens a second of a closed loop, once its places are full, and the requests a second that they make.
+
+    Requests that end in a few seconds are too few to count: they are the tokens by the mean length of an output.
+    """
     start = phase.start_ns + round((phase.end_ns - phase.start_ns) * SETTLE_SHARE)
-    ended = sum(row.is_ok and start <= row.end_ns < phase.end_ns for row in rows)
-    return throughput(rows, start, phase.end_ns), ended / ((phase.end_ns - start) / 1e9)
+    tokens = throughput(rows, start, phase.end_ns)
+    lengths = [row.tokens for row in rows if row.is_ok and row.tokens]
+    return tokens, tokens / fmean(lengths) if lengths else 0.0
 
 
 def _throughput(block: Block) -> float | None:
