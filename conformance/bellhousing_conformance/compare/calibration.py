@@ -138,7 +138,8 @@ def _rounds(folder: Path, arm: str) -> list[tuple[Sequence[Sent], RunInfo]]:
 def _last(runs: Sequence[tuple[Sequence[Sent], RunInfo]]) -> Capacity:
     rates = [capacity(rows, info.phases[-1]) for rows, info in runs]
     tokens, requests = rates[-1]
-    is_steady = len(rates) > 1 and abs(tokens / rates[-2][0] - 1) <= STEADY_SHARE if rates[-1][0] else False
+    before = rates[-2][0] if len(rates) > 1 else 0.0
+    is_steady = before > 0 and abs(tokens / before - 1) <= STEADY_SHARE
     return Capacity(tokens_per_second=tokens, requests_per_second=requests, rounds=len(rates), is_steady=is_steady)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from bellhousing_conformance.calls import Address
 from bellhousing_conformance.compare.blocks import (
     BLOCKS,
     CLOSED,
@@ -26,7 +27,7 @@ from bellhousing_conformance.load.job import Job
 from bellhousing_conformance.load.record import Sent, write_load
 from bellhousing_conformance.load.validation import Service, known_rows
 from bellhousing_conformance.report.model import Subject
-from bellhousing_conformance.targets.target import Address, Target
+from bellhousing_conformance.targets.target import Target
 from tests.conformance.load.rows import samples_of
 
 ENDPOINT = Endpoint("contract", "127.0.0.1:1")

@@ -89,7 +89,11 @@ async def test_a_cancelled_comparison_keeps_whole_blocks_alone(tmp_path: Path) -
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
-        watching = Watching(at_second=lambda: loop.call_later(1.0, task.cancel) and None)
+
+        def cancel_soon() -> None:
+            loop.call_later(1.0, task.cancel)
+
+        watching = Watching(at_second=cancel_soon)
         with pytest.raises(asyncio.CancelledError):
             await measure(settings, tmp_path, watching)
         task.uncancel()
