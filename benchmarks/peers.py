@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -122,7 +122,7 @@ def guidellm(load: Load, seed: int, folder: Path) -> Found:
 
 
 def aiperf(load: Load, seed: int, folder: Path) -> Found:
-    """Measure with aiperf, whose inter-token latency is our TPOT."""
+    """Measure with aiperf, whose inter-token latency is our TPOT. Told to be offline it takes no directory's tokenizer."""
     _run([
         str(TOOLS / "aiperf" / "bin" / "aiperf"), "profile", "--model", NAME, "--url", load.url,
         "--endpoint-type", "completions", "--streaming", "--tokenizer", str(MODEL),
@@ -131,7 +131,7 @@ def aiperf(load: Load, seed: int, folder: Path) -> Found:
         "--extra-inputs", "ignore_eos:true", "--request-rate", str(load.rate), "--arrival-pattern", "poisson",
         "--request-count", str(load.requests), "--random-seed", str(seed), "--artifact-dir", str(folder),
         "--ui", "none",
-    ])  # fmt: skip
+    ], {})  # fmt: skip
     told = json.loads((folder / "profile_export_aiperf.json").read_text())
     return Found(
         told["time_to_first_token"]["p50"],
@@ -221,8 +221,8 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
-def _run(command: list[str]) -> None:
-    with started(command, stdin=subprocess.DEVNULL, environment=OFFLINE) as (child, _):
+def _run(command: list[str], environment: Mapping[str, str] = OFFLINE) -> None:
+    with started(command, stdin=subprocess.DEVNULL, environment=environment) as (child, _):
         words, _none = child.communicate(timeout=RUN_SECONDS)
         if child.returncode:
             raise RuntimeError(f"{command[0]}: exit code {child.returncode}: {(words or '')[-600:].strip()}")
