@@ -122,7 +122,7 @@ def guidellm(load: Load, seed: int, folder: Path) -> Found:
 
 
 def aiperf(load: Load, seed: int, folder: Path) -> Found:
-    """Measure with aiperf, whose inter-token latency is our TPOT. Told to be offline it takes no directory's tokenizer."""
+    """Measure with aiperf, whose inter-token latency is our TPOT. It must not be told to be offline."""
     _run([
         str(TOOLS / "aiperf" / "bin" / "aiperf"), "profile", "--model", NAME, "--url", load.url,
         "--endpoint-type", "completions", "--streaming", "--tokenizer", str(MODEL),
