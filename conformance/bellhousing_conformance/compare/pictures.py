@@ -218,8 +218,9 @@ def _ticks(least: float, most: float, at: Axis, unit: str) -> Iterator[Tick]:
         rough = (high - low) / FEW_TICKS or high / 10
         power = math.floor(math.log10(rough))
         step = next(each * 10.0**power for each in (1, 2, 5, 10) if each * 10.0**power >= rough)
+        decimals = max(0, -math.floor(math.log10(step)))
         count = math.floor(high / step) - math.ceil(low / step) + 1
-        found = [((math.ceil(low / step) + number) * step, f".{max(0, -power)}f") for number in range(count)]
+        found = [((math.ceil(low / step) + number) * step, f".{decimals}f") for number in range(count)]
     kept: list[float] = []
     for value, form in found:
         if low <= value <= high and (not kept or at(value / scale) - at(kept[-1] / scale) >= LEAST_TICK_DISTANCE):
