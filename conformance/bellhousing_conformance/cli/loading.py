@@ -133,8 +133,8 @@ class Asking:
         """Return the workload. Raises `ConfigurationError`."""
         names = [("" if name == "base" else name) for name in self.adapter or ["base"]]
         told: Mapping[str, Any] = {
-            "prompt_tokens": _lengths("--prompt-tokens", self.prompt_tokens),
-            "output_tokens": _lengths("--output-tokens", self.output_tokens),
+            "prompt_tokens": lengths("--prompt-tokens", self.prompt_tokens),
+            "output_tokens": lengths("--output-tokens", self.output_tokens),
             "natural": self.natural,
             "adapters": names,
             "zipf": self.zipf,
@@ -338,7 +338,7 @@ def _stage(number: int, text: str) -> Stage:
     return Stage(f"phase-{number}", _number("--phase", first), _number("--phase", seconds), end)
 
 
-def _lengths(flag: str, text: str) -> Lengths:
+def lengths(flag: str, text: str) -> Lengths:
     low, _, high = text.partition("-")
     try:
         return Lengths(low=int(low), high=int(high or low))

@@ -71,7 +71,7 @@ class Where:
                 "model": self.model,
                 "parallelism": {"tensor": self.tensor_parallel},
                 "batching": {"max_sequences": self.max_sequences} if self.max_sequences else {},
-                "options": dict(map(_pair, self.option or ())),
+                "options": dict(map(pair, self.option or ())),
             }
             async with started([model], python=self.python) as target:
                 yield target
@@ -236,7 +236,7 @@ def _other(name: str) -> Target | RecordedOther | None:
     return Target(Address(name))
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def pair(text: str) -> tuple[str, Any]:
     key, separator, value = text.partition("=")
     if not key or not separator:
         raise ConfigurationError(f"--option {text!r}: expected KEY=VALUE")
