@@ -54,6 +54,7 @@ class ServerProcess:
         empty.touch()  # or the server would read the one of this directory
         variables = {k: v for k, v in os.environ.items() if not k.startswith("BELLHOUSING_")}
         variables["BELLHOUSING_MODELS"] = self._models
+        variables["BELLHOUSING_ADAPTERS__REGISTRY"] = "memory"  # what is measured must not depend on what was before
         port = self.address.rpartition(":")[2]
         command = [self._python, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]
         with self._words.open("wb") as output:
