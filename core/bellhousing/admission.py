@@ -2,7 +2,8 @@
 
 Requests wait in priority classes; within a class the tenant that has been served the fewest tokens goes first (the
 virtual token counter of Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024), and within a tenant the
-oldest request whose adapter is there: one that waits for a load holds up no other. Queue and running set are bounded in requests and in estimated tokens.
+oldest request whose adapter is there: one that waits for a load holds up no other. Queue and running set are bounded in
+requests and in estimated tokens.
 """
 
 import asyncio
@@ -163,7 +164,7 @@ class Admission:
 
     def requests_per_second(self) -> float:
         """Return the rate at which the queue drains; 0 before the first finish."""
-        return self.drain_rate.per_second(self.running if self.queued else self.limits.max_running)
+        return self.drain_rate.per_second((self.queued and self.running) or self.limits.max_running)
 
     async def _wait(self, ticket: Ticket) -> None:
         loop = asyncio.get_running_loop()

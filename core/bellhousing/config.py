@@ -78,7 +78,7 @@ class AdaptersConfig(Strict):
     registry: str = Field(
         "",
         max_length=2048,
-        description="SQLAlchemy URL of the registry, such as `postgresql+psycopg://host/name`, which replicas may share;"
+        description="SQLAlchemy URL of the registry, such as `postgresql+psycopg://host/name`, which replicas share;"
         " `memory` forgets it at the end. Unset: a SQLite file in the user's data directory, made when it is needed.",
     )
     sync_seconds: float = Field(

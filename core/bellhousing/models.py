@@ -329,7 +329,7 @@ class ServedModel:
             Room(config.adapter_slots, config.adapter_bytes, config.adapter_patience_seconds),
             config.adapter_policy,
             lambda: self.backend,
-            Listeners(self._adapter_changed, lambda: self.admission.wake(), self._thrashing),
+            Listeners(self._adapter_changed, self.admission.wake, self._thrashing),
         )
 
     def _thrashing(self, reloads: int) -> None:

@@ -25,7 +25,7 @@ IMPORT_BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class AdapterView:
-    """An adapter as it is now: its record, where it is, the requests that use it here, and the replicas that hold it."""
+    """An adapter as it is now: its record, its place, the requests that use it here, and the replicas that hold it."""
 
     record: AdapterRecord
     state: AdapterState
@@ -86,7 +86,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told: of a change (name, what, seconds), of claims that may be ready, and of thrashing (reloads a minute)."""
+    """Who is told: of a change (name, what, seconds), of claims that may be ready, of thrashing (reloads a minute)."""
 
     changed: Callable[[str, AdapterChange, float], None] = lambda *_: None
     ready: Callable[[], None] = lambda: None
@@ -129,7 +129,7 @@ class NoWish:
 
 
 class Adapters:
-    """The adapters of one model. A name that is not known raises `NotFound`, which tells only what the tenant may know."""
+    """The adapters of one model. A name that is not known is `NotFound`, which tells only what the tenant may know."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Adapters:
     async def import_directory(
         self, source: str, template: Registration, prefix: str
     ) -> AsyncIterator[tuple[str, AdapterView | BellhousingError, int]]:
-        """Register each adapter directly below a directory under its own name; yield name, outcome and how many there are.
+        """Register each adapter directly below a directory under its name; yield name, outcome and how many there are.
 
         What is wrong with one keeps no other from being registered. Raises `PreconditionFailed` for the directory.
         """

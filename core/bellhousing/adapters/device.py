@@ -79,7 +79,7 @@ class Wait:
 
 
 class Claim:
-    """A request's wish for an adapter: `wait` or ask `is_ready`, then `hold`, and `release` in the end, however it went.
+    """A request's wish for an adapter: `wait` or ask `is_ready`, then `hold`, and `release` in the end.
 
     Waiting ends well or with `error`; `digest` is that of the weights that a lease is for.
     """
@@ -428,8 +428,7 @@ class Device:
             for victim in victims:
                 await self._remove(victim, "evicted" if victim.record.name != record.name else "unloaded")
             stay = await self._loaded(wait)
-            if epoch != self._epoch:
-                raise EngineUnavailable("the engine was started anew while an adapter was being loaded")
+            self._check_epoch(epoch)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
             self._leaving -= {victim.record.name for victim in victims if victim.record.name in self._stays}
             self._fail(wait, self._as_ours(error), time.monotonic() - began)
@@ -443,8 +442,12 @@ class Device:
         self._settle(wait, stay)
         self.place()
 
+    def _check_epoch(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            raise EngineUnavailable("the engine was started anew while an adapter was being loaded")
+
     async def _loaded(self, wait: Wait) -> Stay:
-        """Load an adapter; its files are looked at again afterwards, so that what the engine read is what was verified."""
+        """Load an adapter; its files are looked at again, so that what the engine read is what was verified."""
         record, supplied, backend = wait.record, wait.supplied, self._around.backend()
         if supplied is None:
             raise RuntimeError(f"adapter {record.name!r} has no files")

@@ -38,7 +38,10 @@ def is_local(source: str) -> bool:
 
 
 def local_path(source: str, rules: SourceRules) -> Path:
-    """Return the path of a `file://` source. Raises `PreconditionFailed`: SOURCE_REFUSED, SOURCE_OUTSIDE, SOURCE_GONE."""
+    """Return the path of a `file://` source.
+
+    Raises `PreconditionFailed`: SOURCE_REFUSED, SOURCE_OUTSIDE or SOURCE_GONE.
+    """
     parts = urlsplit(source)
     if parts.netloc or "\0" in unquote(parts.path):
         raise _refused(source, "file:///path", f"host {parts.netloc!r}")

@@ -1,7 +1,7 @@
 """An adapter's files on this machine: what they are, and whether they still are what was registered.
 
-Nothing of them is ever run or unpacked. Both files are looked at where they really are, so that no link leads out of the
-directories that are allowed.
+Nothing of them is ever run or unpacked. Both files are looked at where they really are, so that no link leads out of
+the directories that are allowed.
 """
 
 import hashlib
@@ -68,23 +68,23 @@ def verify(record: AdapterRecord, path: Path, rules: Rules, known: Stamp) -> Sta
     try:
         weights, config = find_weights(path, rules), _config_file(path)
         before = stamp(weights, config)
-        if known and before == known:
-            return before
-        for what, file, digest in (
-            ("weights", weights, record.digest),
-            ("configuration", config, record.config_digest),
-        ):
-            found = _digest(file) if file.is_file() else ""
-            if found != digest:
-                raise PreconditionFailed(
-                    f"adapter {record.name!r}: its {what} changed since it was registered: expected digest"
-                    f" {digest or 'none'}, found {found or 'none'}",
-                    reason="ADAPTER_CHANGED",
-                    hint="Remove it and add it again to serve what is there now.",
-                )
-        return before
+        if not known or before != known:
+            _check(record, "weights", weights, record.digest)
+            _check(record, "configuration", config, record.config_digest)
     except OSError as error:
         raise _gone(path, error) from error
+    return before
+
+
+def _check(record: AdapterRecord, what: str, file: Path, digest: str) -> None:
+    found = _digest(file) if file.is_file() else ""
+    if found != digest:
+        raise PreconditionFailed(
+            f"adapter {record.name!r}: its {what} changed since it was registered: expected digest"
+            f" {digest or 'none'}, found {found or 'none'}",
+            reason="ADAPTER_CHANGED",
+            hint="Remove it and add it again to serve what is there now.",
+        )
 
 
 def stamp(*files: Path) -> Stamp:

@@ -77,8 +77,8 @@ class Store:
         The same name, source and tenant again is fine: new tags replace the old, a pin is set, a new base is taken, and
         all else stays. Another source or tenant is `AlreadyExists`.
         """
-        with self._writing() as (connection, revision):
-            known = _by_key(connection, records)
+        with self._writing() as (connection, before):
+            revision, known = before, _by_key(connection, records)
             outcomes, changed = list[Outcome](), dict[Key, AdapterRecord]()
             for record in records:
                 key = (record.model, record.name)

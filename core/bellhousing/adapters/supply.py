@@ -107,7 +107,7 @@ class Supply:
             raise PreconditionFailed(
                 f"adapter {record.name!r}: expected digest {record.digest}, found {contents.digest} at {record.source}"
                 if found[0] != expected[0]
-                else f"adapter {record.name!r}: its configuration at {record.source} changed since it was first fetched",
+                else f"adapter {record.name!r}: its configuration at {record.source} changed since its first fetch",
                 reason="DIGEST_MISMATCH",
             )
         return Supplied(held.path, Rules((held.path.resolve(),), self._rules.most_bytes), (), contents, held)

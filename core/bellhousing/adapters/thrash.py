@@ -10,7 +10,7 @@ LEAST_RELOADS = 4
 class ThrashDetector:
     """Counts loads of adapters that were evicted within the last minute.
 
-    It is thrashing when as many of them fall into one minute as the device has slots, and at least `LEAST_RELOADS`: then
+    It is thrashing when as many of them fall into one minute as the device has slots, at least `LEAST_RELOADS`: then
     each slot was, on average, taken from an adapter that was wanted back. It is told at most once a minute.
     """
 
