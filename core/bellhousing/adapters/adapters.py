@@ -227,10 +227,9 @@ class Adapters:
 
     async def look_up(self, name: str, tenant: str | None = None) -> AdapterView:
         """Return an adapter as `find` does, after asking the registry for what is not known here."""
-        record = self._current(name)
-        if record is None and await self._catalogue.catch_up():
-            record = self._current(name)
-        return self.find(name, tenant) if record is None else self._view(self._known(name, tenant))
+        if self._current(name) is None:
+            await self._catalogue.catch_up()
+        return self.find(name, tenant)
 
     def page(self, wanted: Filter, after: str, size: int) -> tuple[list[AdapterView], str]:
         """Return at most `size` adapters whose names come after `after`, by name, and where the next page begins."""
@@ -310,8 +309,8 @@ class Adapters:
         statics = self._device.statics()
         if not statics:
             return self._shelf.after(name, prefix)
-        both = {record.name: record for record in self._shelf.after(name, prefix)} | statics
-        return (both[key] for key in sorted(both) if key > name)
+        both = {record.name: record for record in self._shelf.after(name, prefix)} | dict(statics)
+        return (both[key] for key in sorted(both) if key > name and key.startswith(prefix))
 
     def _current(self, name: str) -> AdapterRecord | None:
         return self._device.statics().get(name) or self._shelf.records.get(name)

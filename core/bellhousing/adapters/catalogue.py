@@ -99,7 +99,8 @@ class Catalogue:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="adapter-registry")
         self._opening = asyncio.Lock()
         self._syncing = asyncio.Lock()
-        self._synced = 0.0
+        self._catching = asyncio.Lock()
+        self._caught_up = -MISS_SECONDS
         self._used: dict[Key, tuple[float, int]] = {}
         self._waiting: list[tuple[AdapterRecord, asyncio.Future[Outcome]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -184,12 +185,21 @@ class Catalogue:
         self.shelf(model).drop(name)
         return was_there
 
-    async def catch_up(self) -> bool:
-        """Take over what others wrote, unless that was done just now; return whether it was asked for."""
-        if self._store is None or not self._location.is_shared or time.monotonic() - self._synced < MISS_SECONDS:
-            return False
-        await self._sync()
-        return True
+    async def catch_up(self) -> None:
+        """Take over what others wrote until now. Calls that come together share one look at the store."""
+        asked = time.monotonic()
+        if not self._location.is_shared:
+            return
+        try:
+            await self.open_if_there()
+            async with self._catching:
+                if self._store is None or self._caught_up > asked:
+                    return
+                await asyncio.sleep(self._caught_up + MISS_SECONDS - time.monotonic())
+                self._caught_up = time.monotonic()
+                await self._sync()
+        except BellhousingError as error:
+            logger.warning("adapters are looked up as last known: %s", error)
 
     def note_use(self, record: AdapterRecord, loads: int) -> AdapterRecord:
         """Note that an adapter was used now and loaded so often; the store hears of it within `sync_seconds`."""
@@ -246,7 +256,6 @@ class Catalogue:
     async def _sync(self) -> None:
         async with self._syncing:
             self._take(await self._run(self._opened.changes_since, self._revision))
-            self._synced = time.monotonic()
 
     def _take(self, changes: Changes) -> None:
         if changes.is_whole:

@@ -9,7 +9,7 @@ to new requests, so that no adapter is starved by more popular ones.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bellhousing.adapters.files import verify
@@ -44,7 +44,7 @@ class Surroundings:
 
     backend: Callable[[], Backend]
     current: Callable[[str], AdapterRecord | None]
-    fetched: Callable[[AdapterRecord, Supplied], "asyncio._CoroutineLike[AdapterRecord]"]
+    fetched: Callable[[AdapterRecord, Supplied], Awaitable[AdapterRecord]]
     changed: Callable[[str, AdapterChange, float], None]
     ready: Callable[[], None]
     thrashing: Callable[[int], None] = lambda _: None

@@ -130,7 +130,7 @@ class Store:
                 return Changes(now)
             # A change made after `now` was read may be here as well; it comes again, which does no harm.
             changed = select(table) if is_whole else select(table).where(table.c.revision > revision)
-            records = tuple(_record(row._mapping) for row in connection.execute(changed))  # noqa: SLF001 - public
+            records = tuple(_record(dict(row._mapping)) for row in connection.execute(changed))  # noqa: SLF001 - public
             removed = connection.execute(select(gone.c.model, gone.c.name).where(gone.c.revision > revision)).all()
             return Changes(now, records, tuple((row.model, row.name) for row in removed), is_whole)
 
@@ -267,7 +267,7 @@ def _by_key(connection: Connection, records: Sequence[AdapterRecord]) -> dict[Ke
         names.setdefault(record.model, []).append(record.name)
     for model, wanted in names.items():
         rows = connection.execute(select(table).where((table.c.model == model) & table.c.name.in_(wanted)))
-        found |= {(row.model, row.name): _record(row._mapping) for row in rows}  # noqa: SLF001 - public
+        found |= {(row.model, row.name): _record(dict(row._mapping)) for row in rows}  # noqa: SLF001 - public
     return found
 
 

@@ -327,7 +327,7 @@ def _state_value(name: str) -> pb.AdapterState:
     known = get_args(AdapterState)
     if name not in known:
         raise typer.BadParameter(f"expected one of {', '.join(known)}, found {name!r}", param_hint="--state")
-    return pb.AdapterState.Value(f"ADAPTER_STATE_{name.upper()}")
+    return pb.AdapterState.Value(f"ADAPTER_STATE_{name.upper()}")  # type: ignore[return-value, unused-ignore] # an int
 
 
 def _uri(source: str) -> str:

@@ -119,7 +119,7 @@ def test_racing_registrations_have_one_winner_and_each_revision_is_given_once(ur
 
 
 steps = st.lists(
-    st.tuples(st.integers(0, 1), st.sampled_from("put put2 remove pin".split()), st.sampled_from("abc")), max_size=30
+    st.tuples(st.integers(0, 1), st.sampled_from(["put", "put2", "remove", "pin"]), st.sampled_from("abc")), max_size=30
 )
 
 
