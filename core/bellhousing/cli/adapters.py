@@ -17,6 +17,7 @@ from bellhousing.cli.connect import Connection, Model
 from bellhousing.cli.output import FAILED, Json, as_json, print_json, print_table, say, stdout, table
 from bellhousing.cli.spread import spread
 from bellhousing.client import Client
+from bellhousing.errors import ConfigurationError
 from bellhousing.plugins import Plugins
 from bellhousing.v1 import admin_pb2 as pb
 from bellhousing.v1 import discovery_pb2
@@ -46,7 +47,7 @@ class Wanted:
     base: Annotated[str, Option(help="Only adapters made for this base model, as their configuration names it.")] = ""
 
     def of(self, client: Client, model: str) -> Iterator[pb.Adapter]:
-        """Yield them. Raises `BadParameter` for a state that there is not."""
+        """Yield them. Raises `ConfigurationError` for a state that there is not."""
         states = [_state_value(state) for state in self.state or ()]
         return client.adapters(
             model=model,
@@ -326,7 +327,7 @@ def _state(adapter: pb.Adapter) -> str:
 def _state_value(name: str) -> pb.AdapterState:
     known = get_args(AdapterState)
     if name not in known:
-        raise typer.BadParameter(f"expected one of {', '.join(known)}, found {name!r}", param_hint="--state")
+        raise ConfigurationError(f"--state: expected one of {', '.join(known)}, found {name!r}")
     return pb.AdapterState.Value(f"ADAPTER_STATE_{name.upper()}")  # type: ignore[return-value, unused-ignore] # an int
 
 

@@ -245,9 +245,11 @@ class AsyncClient:
         request = admin_pb2.GetAdapterRequest(model=model, name=name)
         return (await self._ask(self._stubs.admin.GetAdapter, request)).adapter  # type: ignore[no-any-return]
 
-    async def adapters(self, *, model: str = "", **wanted: Unpack[AdapterFilter]) -> AsyncIterator[admin_pb2.Adapter]:
+    async def adapters(
+        self, *, model: str = "", page_size: int = MOST_IN_PAGE, **wanted: Unpack[AdapterFilter]
+    ) -> AsyncIterator[admin_pb2.Adapter]:
         """Yield the registered adapters by name, a page at a time."""
-        request = admin_pb2.ListAdaptersRequest(model=model, page_size=MOST_IN_PAGE, **wanted)
+        request = admin_pb2.ListAdaptersRequest(model=model, page_size=page_size, **wanted)
         while True:
             page = await self._ask(self._stubs.admin.ListAdapters, request)
             for adapter in page.adapters:

@@ -240,9 +240,11 @@ class Client:
         request = admin_pb2.GetAdapterRequest(model=model, name=name)
         return (self._ask(self._stubs.admin.GetAdapter, request)).adapter  # type: ignore[no-any-return]
 
-    def adapters(self, *, model: str = "", **wanted: Unpack[AdapterFilter]) -> Iterator[admin_pb2.Adapter]:
+    def adapters(
+        self, *, model: str = "", page_size: int = MOST_IN_PAGE, **wanted: Unpack[AdapterFilter]
+    ) -> Iterator[admin_pb2.Adapter]:
         """Yield the registered adapters by name, a page at a time."""
-        request = admin_pb2.ListAdaptersRequest(model=model, page_size=MOST_IN_PAGE, **wanted)
+        request = admin_pb2.ListAdaptersRequest(model=model, page_size=page_size, **wanted)
         while True:
             page = self._ask(self._stubs.admin.ListAdapters, request)
             yield from page.adapters
