@@ -42,8 +42,8 @@ The share of requests that find their adapter on the device; every other one is 
 trace. *Best possible* knows the future. Drawn traces: the figures do not depend on the machine.
 """,
     many_adapters.measure: """
-The registry is a SQLite file; client and server share one process. Each registration reads the adapter's two files and
-is answered once it is in the file. Memory is what Python holds after the registry was opened.
+The registry is a SQLite file, the client another process than the server. Each registration reads the adapter's two
+files and is answered once it is in the registry. Memory is what Python holds after the registry was opened.
 """,
     engine.measure: """
 A client's first token crosses gRPC twice, and a Python gRPC server alone takes nearly the whole bound here; the rest is

@@ -15,6 +15,7 @@ from typing import Any
 
 from bellhousing.client import AsyncClient, RetryPolicy
 from bellhousing.config import load_config
+from bellhousing.launch import ServerProcess
 from bellhousing.plugins import Plugins
 from bellhousing.server import Server
 from bellhousing.services.adapters import DEFAULT_PAGE
@@ -43,15 +44,15 @@ async def measure() -> list[Figure]:
 
 async def _one_run() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bellhousing-adapters-") as folder:
-        root = Path(folder) / "root"
+        path = Path(folder)
+        root = path / "root"
         _write(root)
-        async with _serving(Path(folder), "calls") as (server, client):
-            calls = await _register(client, root)
-            await client.load_adapter("n00000")
-            found = {"calls": COUNT / calls, "page": await _page(client), "claim": _claim(server)}
-            found["filtered"] = await _page(client, tags=["rare"])
-        found["start"], found["memory"] = await _opened(Path(folder))
-        async with _serving(Path(folder), "import") as (_, client):
+        async with _process(path, "calls") as client:
+            found = {"calls": COUNT / await _register(client, root)}
+            found |= {"page": await _page(client), "filtered": await _page(client, tags=["rare"])}
+        found["start"], found["memory"] = await _opened(path)
+        found["claim"] = await _claim(path)
+        async with _process(path, "import") as client:
             began = time.perf_counter()
             messages = [m async for m in client.import_adapters(root.as_uri())]
             found["import"] = messages[-1].done.registered / (time.perf_counter() - began)
@@ -73,21 +74,17 @@ def _write(root: Path) -> None:
         (path / "adapter_model.safetensors").write_bytes(os.urandom(512))
 
 
+def _model(folder: Path) -> dict[str, Any]:
+    return {"backend": "simulator", "name": "sim", "adapter_roots": [str(folder / "root")]}
+
+
 @asynccontextmanager
-async def _serving(folder: Path, name: str) -> AsyncIterator[tuple[Server, AsyncClient]]:
-    flags: dict[str, Any] = {
-        "server": {"port": 0},
-        "adapters": {"registry": f"sqlite:///{folder}/{name}.db"},
-        "models": [{"backend": "simulator", "adapter_roots": [str(folder / "root")]}],
-    }
-    server = Server(load_config(None, flags), Plugins())
-    try:
-        await server.start()
-        await server.wait_serving()
-        async with AsyncClient(server.address, retry=RetryPolicy(attempts=1)) as client:
-            yield server, client
-    finally:
-        await server.stop()
+async def _process(folder: Path, name: str) -> AsyncIterator[AsyncClient]:
+    """Give a client of a server in a process of its own, whose registry is a file of that name."""
+    async with ServerProcess([_model(folder)], registry=f"sqlite:///{folder}/{name}.db") as process:
+        await process.wait_serving(60)
+        async with AsyncClient(process.address, retry=RetryPolicy(attempts=1)) as client:
+            yield client
 
 
 async def _register(client: AsyncClient, root: Path) -> float:
@@ -119,17 +116,28 @@ async def _page(client: AsyncClient, **wanted: Any) -> float:
     return statistics.median(took)
 
 
-def _claim(server: Server) -> float:
+async def _claim(folder: Path) -> float:
     """Return the median microseconds that a request spends on its adapter: look up, claim, hold, release."""
-    (model,) = server.models
-    took = []
-    for _ in range(LOOKUPS):
-        began = time.perf_counter_ns()
-        model.adapters.find("n00000", "tenant")
-        claim = model.adapters.claim("n00000", "tenant")
-        claim.hold()
-        claim.release()
-        took.append((time.perf_counter_ns() - began) / 1e3)
+    config = {
+        "server": {"port": 0},
+        "adapters": {"registry": f"sqlite:///{folder}/calls.db"},
+        "models": [_model(folder)],
+    }
+    server, took = Server(load_config(None, config), Plugins()), list[float]()
+    try:
+        await server.start()
+        await server.wait_serving()
+        (model,) = server.models
+        await model.adapters.load("n00000")
+        for _ in range(LOOKUPS):
+            began = time.perf_counter_ns()
+            await model.adapters.look_up("n00000", "tenant")
+            claim = model.adapters.claim("n00000", "tenant")
+            claim.hold()
+            claim.release()
+            took.append((time.perf_counter_ns() - began) / 1e3)
+    finally:
+        await server.stop()
     return statistics.median(took)
 
 

@@ -112,7 +112,7 @@ class ModelConfig(Strict):
     adapter_bytes: int | None = Field(
         None, ge=1, description="Most bytes of the weights of adapters on the device at once, as in their files."
     )
-    adapter_policy: PolicyName = Field("lru", description="Which adapter makes room for another.")
+    adapter_policy: PolicyName = Field("s3-fifo", description="Which adapter makes room for another.")
     adapter_patience_seconds: float = Field(
         2.0,
         ge=0,

@@ -22,10 +22,14 @@ class ServerProcess:
     """A server of `models` (as the configuration has them) on a loopback port, which it keeps over restarts.
 
     Use it as `async with`: leaving ends the server and its engines. `python` is the interpreter that runs it, this one
-    unless told: an engine may have an environment of its own.
+    unless told: an engine may have an environment of its own. Adapters are forgotten at the end, unless `registry` says
+    where to remember them: what is measured must not depend on what was before.
     """
 
-    def __init__(self, models: Sequence[Mapping[str, Any]], *, python: Path | None = None) -> None:
+    def __init__(
+        self, models: Sequence[Mapping[str, Any]], *, python: Path | None = None, registry: str = "memory"
+    ) -> None:
+        self._registry = registry
         self._python = str(python or sys.executable)
         self.address = f"127.0.0.1:{_free_port()}"
         self._models = json.dumps([dict(model) for model in models])
@@ -54,7 +58,7 @@ class ServerProcess:
         empty.touch()  # or the server would read the one of this directory
         variables = {k: v for k, v in os.environ.items() if not k.startswith("BELLHOUSING_")}
         variables["BELLHOUSING_MODELS"] = self._models
-        variables["BELLHOUSING_ADAPTERS__REGISTRY"] = "memory"  # what is measured must not depend on what was before
+        variables["BELLHOUSING_ADAPTERS__REGISTRY"] = self._registry
         port = self.address.rpartition(":")[2]
         command = [self._python, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]
         with self._words.open("wb") as output:

@@ -46,10 +46,12 @@ class Filter:
 
     def takes(self, view: AdapterView) -> bool:
         """Tell whether an adapter is wanted."""
-        record = view.record
+        return (not self.states or view.state in self.states) and self.takes_record(view.record)
+
+    def takes_record(self, record: AdapterRecord) -> bool:
+        """Tell whether an adapter is wanted, whatever its state."""
         return (
             record.name.startswith(self.prefix)
-            and (not self.states or view.state in self.states)
             and (not self.tenant or record.tenant == self.tenant)
             and (not self.base_model or record.base_model == self.base_model)
             and all(tag in record.tags for tag in self.tags)
@@ -233,7 +235,8 @@ class Adapters:
 
     def page(self, wanted: Filter, after: str, size: int) -> tuple[list[AdapterView], str]:
         """Return at most `size` adapters whose names come after `after`, by name, and where the next page begins."""
-        views = (view for view in map(self._view, self._after(after, wanted.prefix)) if wanted.takes(view))
+        records = filter(wanted.takes_record, self._after(after, wanted.prefix))
+        views = (view for view in map(self._view, records) if not wanted.states or view.state in wanted.states)
         page = list(islice(views, size + 1))
         return page[:size], page[size - 1].record.name if len(page) > size else ""
 
@@ -340,9 +343,12 @@ class Adapters:
 
     def _view(self, record: AdapterRecord) -> AdapterView:
         state, detail = self._device.state(record)
-        replicas = set(self._catalogue.holders.get((self._model, record.name), ()))
-        (replicas.add if state == "device" else replicas.discard)(self._catalogue.replica)
-        return AdapterView(record, state, detail, self._device.leases(record.name), tuple(sorted(replicas)))
+        me = self._catalogue.replica
+        others = self._catalogue.holders.get((self._model, record.name), ())
+        replicas = tuple(name for name in others if name != me)
+        if state == "device":
+            replicas = tuple(sorted((*replicas, me)))
+        return AdapterView(record, state, detail, self._device.leases(record.name), replicas)
 
     async def _fetched(self, record: AdapterRecord, supplied: Supplied) -> AdapterRecord:
         """Keep what the first fetch of an adapter found."""
@@ -403,8 +409,7 @@ class Changes:
         while True:
             change, record = await self._watch.next()
             view = self._adapters.view(record)
-            wanted = replace(self._wanted, states=()) if change == "removed" else self._wanted
-            if wanted.takes(view):
+            if self._wanted.takes_record(record) if change == "removed" else self._wanted.takes(view):
                 return change, view
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class SourceRules:
 
 def is_local(source: str) -> bool:
     """Tell whether a source is a path of this machine."""
-    return urlsplit(source).scheme == "file"
+    return source[:5].lower() == "file:"
 
 
 def local_path(source: str, rules: SourceRules) -> Path:

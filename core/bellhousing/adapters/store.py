@@ -4,8 +4,10 @@ Any SQLAlchemy URL will do; replicas that share one see each other's adapters. O
 every value is a bound parameter, and SQLAlchemy is imported when the first registry is opened.
 """
 
+import functools
 import json
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ REPLICA_SECONDS = 15.0
 REMOVAL_SECONDS = 86_400.0
 """How long a removal is listed; who asks for older changes reads the registry anew."""
 LISTS = ("target_modules", "tags")
+SHARED = ("model", "config_digest", "base_model", "base_digest", "tenant")
 RETRY_SECONDS = 1.0
 
 
@@ -320,4 +323,11 @@ def _row(record: AdapterRecord) -> dict[str, Any]:
 
 
 def _record(row: Mapping[str, Any]) -> AdapterRecord:
-    return AdapterRecord(**{**row, **{name: tuple(json.loads(row[name])) for name in LISTS}})
+    """Return a record. What many adapters have in common is in memory once."""
+    shared = {name: sys.intern(row[name]) for name in SHARED}
+    return AdapterRecord(**{**row, **shared, **{name: _list(row[name]) for name in LISTS}})
+
+
+@functools.lru_cache(maxsize=1024)
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
