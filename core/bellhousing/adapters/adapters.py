@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
+from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.catalogue import Catalogue, Change, Watch
 from bellhousing.adapters.device import Claim, Device, Room, Surroundings
 from bellhousing.adapters.files import Contents, is_adapter
@@ -51,10 +52,10 @@ class Filter:
     def takes_record(self, record: AdapterRecord) -> bool:
         """Tell whether an adapter is wanted, whatever its state."""
         return (
-            record.name.startswith(self.prefix)
+            (not self.tags or set(self.tags).issubset(record.tags))
             and (not self.tenant or record.tenant == self.tenant)
             and (not self.base_model or record.base_model == self.base_model)
-            and all(tag in record.tags for tag in self.tags)
+            and record.name.startswith(self.prefix)
         )
 
 
@@ -149,6 +150,7 @@ class Adapters:
         self._shelf = catalogue.shelf(model)
         self._shelf.listen(self._heard)
         self._base_digest = ""
+        self._looks = Batches(self._look)
         self._listeners = listeners
         around = Surroundings(
             backend, self._current, self._fetched, self._changed, listeners.ready, listeners.thrashing
@@ -182,8 +184,10 @@ class Adapters:
             raise PreconditionFailed(f"adapter {asked.name!r} came with the engine", reason="ADAPTER_STATIC")
         known = self._shelf.records.get(asked.name)
         if known is None or known.source != asked.source:
-            found = await asyncio.to_thread(self._supply.look, asked.source)
-            asked = _described(asked, found[1] if found else None, registration.expected_digest)
+            found = await self._looks.do(asked.source)
+            if isinstance(found, BellhousingError):
+                raise found
+            asked = _described(asked, found, registration.expected_digest)
         record = await self._catalogue.put(asked)
         _check_expected(record, registration.expected_digest)
         return self._view(record)
@@ -218,8 +222,17 @@ class Adapters:
     def _looked_at(self, registration: Registration) -> AdapterRecord | BellhousingError:
         try:
             asked = registration.record(self._model, self._base_digest)
-            found = self._supply.look(asked.source)
-            return _described(asked, found[1] if found else None, registration.expected_digest)
+            return _described(asked, self._supply.look(asked.source), registration.expected_digest)
+        except BellhousingError as error:
+            return error
+
+    async def _look(self, sources: Sequence[str]) -> list[Contents | BellhousingError | None]:
+        """Look at sources in one thread: each thread of its own would cost more than most adapters take to read."""
+        return await asyncio.to_thread(lambda: [self._contents(source) for source in sources])
+
+    def _contents(self, source: str) -> Contents | BellhousingError | None:
+        try:
+            return self._supply.look(source)
         except BellhousingError as error:
             return error
 

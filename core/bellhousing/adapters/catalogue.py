@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.record import AdapterRecord, Changes, Key, Outcome
 from bellhousing.errors import BellhousingError, Overloaded
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Change = Literal["present", "registered", "changed", "removed"]
-MOST_BATCH = 512
 MOST_UNREAD = 10_000
 MISS_SECONDS = 0.2
 """A name that is not known asks the store again at most so often, whoever asks for whatever names."""
@@ -51,9 +51,10 @@ class Shelf:
         """Yield the records whose names come after `name` and begin with `prefix`, in order."""
         begin = max(bisect_left(self.names, f"{name}\0") if name else 0, bisect_left(self.names, prefix))
         for position in range(begin, len(self.names)):
-            if not self.names[position].startswith(prefix):
+            name = self.names[position]
+            if prefix and not name.startswith(prefix):
                 return
-            yield self.records[self.names[position]]
+            yield self.records[name]
 
     def take(self, record: AdapterRecord) -> None:
         """Take over a record that the store has, unless a later one is here."""
@@ -102,8 +103,7 @@ class Catalogue:
         self._catching = asyncio.Lock()
         self._caught_up = -MISS_SECONDS
         self._used: dict[Key, tuple[float, int]] = {}
-        self._waiting: list[tuple[AdapterRecord, asyncio.Future[Outcome]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._writes = Batches(self.put_all)
         self._beat: asyncio.Task[None] | None = None
 
     def shelf(self, model: str) -> Shelf:
@@ -153,11 +153,7 @@ class Catalogue:
         Registrations that come together share a transaction.
         """
         await self.open()
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((record, future))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        outcome = await future
+        outcome = await self._writes.do(record)
         if isinstance(outcome, BellhousingError):
             raise outcome
         return outcome
@@ -212,20 +208,6 @@ class Catalogue:
         if self._store is None:
             raise RuntimeError("the catalogue is closed")
         return self._store
-
-    async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:MOST_BATCH], self._waiting[MOST_BATCH:]
-            try:
-                outcomes: Sequence[Outcome] = await self.put_all([record for record, _ in batch])
-            except Exception as error:  # noqa: BLE001 - whoever waits gets it
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
 
     async def _keep_in_step(self) -> None:
         """Read what others wrote and tell what is here, until cancelled; a store that is away is tried again."""

@@ -39,16 +39,15 @@ class Supply:
         self._stamps: dict[str, Stamp] = {}
         self._fetches = asyncio.Semaphore(CONCURRENT_FETCHES)
 
-    def look(self, source: str) -> tuple[Path, Contents] | None:
-        """Return the path and contents of a local source, None for one that is fetched when it is needed. Blocks.
+    def look(self, source: str) -> Contents | None:
+        """Return the contents of a local source, None for one that is fetched when it is needed. Blocks.
 
         Raises `PreconditionFailed` for a source that is not allowed or holds no adapter.
         """
         if not fetching.is_local(source):
             fetching.check_remote(source, self._rules)
             return None
-        path = fetching.local_path(source, self._rules)
-        return path, read(path, self._rules.local())
+        return read(fetching.local_path(source, self._rules), self._rules.local())
 
     def path(self, source: str) -> Path:
         """Return the path of a local source. Raises `PreconditionFailed`."""

@@ -104,7 +104,7 @@ class AdapterOperations(admin_pb2_grpc.AdminServicer):
         if size > MAX_PAGE:
             raise InvalidRequest([Violation("page_size", f"must be at most {MAX_PAGE}, found {size}")])
         states = [pb.AdapterState.Name(state).removeprefix("ADAPTER_STATE_").lower() for state in request.states]
-        wanted = Filter(request.name_prefix, states, request.tenant, request.tags, request.base_model)  # type: ignore[arg-type]
+        wanted = Filter(request.name_prefix, states, request.tenant, frozenset(request.tags), request.base_model)  # type: ignore[arg-type]
         page, token = model.adapters.page(wanted, request.page_token, size)
         return pb.ListAdaptersResponse(adapters=map(adapter_message, page), next_page_token=token)
 

@@ -86,12 +86,17 @@ async def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
         lambda: (folder / "adapter_config.json").write_text("[" * 100_000),
         lambda: (folder / "adapter_config.json").write_text("[]"),
         lambda: (folder / "second.safetensors").write_bytes(b"more"),
-        lambda: (weights.unlink(), os.mkfifo(weights)),
+        lambda: become_a_pipe(weights),
         lambda: weights.unlink(),
     ):
         write_again(root, folder)
         spoil()
         assert (await refused(root, source)).reason == "ADAPTER_FORMAT"
+
+
+def become_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
 
 
 def write_again(root: Path, folder: Path) -> None:
@@ -120,7 +125,7 @@ async def test_weights_that_were_replaced_are_not_loaded_under_the_old_digest(tm
     async with placed(root) as place:
         await place.adapters.register(Registration("poet", write(root, "poet")))
         for changed in ({"weights": b"other"}, {"lora_alpha": 99}):
-            write(root, "poet", **changed)  # type: ignore[arg-type]
+            write(root, "poet", **changed)
             with pytest.raises(PreconditionFailed) as found:
                 await place.adapters.load("poet")
             assert found.value.reason == "ADAPTER_CHANGED"
@@ -206,7 +211,7 @@ def test_a_source_that_gives_more_than_it_announced_is_cut_off(tmp_path: Path) -
     import fsspec
     from fsspec.implementations.memory import MemoryFileSystem
 
-    class Bomb(MemoryFileSystem):
+    class Bomb(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
         """A store in memory that announces ten bytes of every file."""
 
         protocol = "bomb"

@@ -64,7 +64,7 @@ async def test_a_watch_tells_what_is_there_and_what_changes(tmp_path: Path) -> N
         await adapters.register(Registration("other", write(root, "other")))
         await adapters.load("poet")
         await adapters.unload("poet", forget=True)
-        told = []
+        told: list[tuple[str, str, str]] = []
         while not told or told[-1][0] != "removed":
             change, view = await changes.next()
             told.append((change, view.record.name, view.state))
@@ -87,7 +87,7 @@ async def test_pages_are_by_name_and_filters_hold_together(tmp_path: Path) -> No
             if not token:
                 break
         assert names == [f"n{number:02}" for number in range(0, 25, 2)]
-        resident, _ = place.adapters.page(Filter(states=("device",), base_model="org/base"), "", 5)
+        resident, _ = place.adapters.page(Filter(states=["device"], base_model="org/base"), "", 5)
         assert [view.record.name for view in resident] == ["n04"]
         assert place.adapters.page(Filter(base_model="org/other"), "", 5) == ([], "")
 
