@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,26 @@ async def test_lists_watches_and_imports_go_over_the_contract(serving: Serve, tm
             (pb.ADAPTER_CHANGE_PRESENT, "n0"), (pb.ADAPTER_CHANGE_PRESENT, "n2"), (pb.ADAPTER_CHANGE_COMPLETE, ""),
             (pb.ADAPTER_CHANGE_REMOVED, "n0"),
         ]  # fmt: skip
+
+
+async def test_the_default_registry_is_a_file_made_at_the_first_registration(
+    serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    given = settings(tmp_path)
+    given["config"] = {"adapters": {}}
+    file = tmp_path / "data" / "bellhousing" / "adapters.db"
+    async with serving(**given) as served:
+        await served.client.complete("abc", max_tokens=1)
+        with pytest.raises(NotFound):
+            await served.client.complete("abc", adapter="poet", max_tokens=1)
+        assert not file.exists()
+        await served.client.register_adapter("poet", write(tmp_path / "root", "poet"))
+        assert file.exists()
+    async with serving(**given) as served:
+        assert (await served.client.adapter("poet")).rank == 8
+
+
+def test_a_server_imports_no_database_until_an_adapter_is_registered() -> None:
+    code = "import sys, bellhousing.server; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
