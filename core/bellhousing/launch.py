@@ -23,7 +23,8 @@ class ServerProcess:
 
     Use it as `async with`: leaving ends the server and its engines. `python` is the interpreter that runs it, this one
     unless told: an engine may have an environment of its own. `variables` are environment variables for it, beside this
-    process's own without those that begin with `BELLHOUSING_`.
+    process's own without those that begin with `BELLHOUSING_`. Adapters are forgotten at the end, unless these name a
+    registry: what is measured must not depend on what was before.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class ServerProcess:
         empty = Path(self._directory.name) / "bellhousing.toml"
         empty.touch()  # or the server would read the one of this directory
         variables = {k: v for k, v in os.environ.items() if not k.startswith("BELLHOUSING_")}
-        variables |= {**self._variables, "BELLHOUSING_MODELS": self._models}
+        variables |= {"BELLHOUSING_ADAPTERS__REGISTRY": "memory", **self._variables}
+        variables["BELLHOUSING_MODELS"] = self._models
         port = self.address.rpartition(":")[2]
         command = [self._python, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]
         with self._words.open("wb") as output:

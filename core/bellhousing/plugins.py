@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from bellhousing import hookspecs
-from bellhousing.hookspecs import AdapterEvent, DoctorFinding, EngineEvent
+from bellhousing.hookspecs import AdapterEvent, DoctorFinding, EngineEvent, ThrashEvent
 from bellhousing.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -131,6 +131,10 @@ class Plugins:
     def adapter_changed(self, event: AdapterEvent) -> None:
         """Tell observers that an adapter came or went."""
         self._observe(self._manager.hook.bellhousing_adapter_changed, event=event)
+
+    def adapters_thrash(self, event: ThrashEvent) -> None:
+        """Tell observers that time goes into loading adapters again and again."""
+        self._observe(self._manager.hook.bellhousing_adapters_thrash, event=event)
 
     def _observe(self, hook: Callable[..., Any], **arguments: object) -> None:
         try:
