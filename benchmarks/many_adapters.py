@@ -81,7 +81,8 @@ def _model(folder: Path) -> dict[str, Any]:
 @asynccontextmanager
 async def _process(folder: Path, name: str) -> AsyncIterator[AsyncClient]:
     """Give a client of a server in a process of its own, whose registry is a file of that name."""
-    async with ServerProcess([_model(folder)], registry=f"sqlite:///{folder}/{name}.db") as process:
+    variables = {"BELLHOUSING_ADAPTERS__REGISTRY": f"sqlite:///{folder}/{name}.db"}
+    async with ServerProcess([_model(folder)], variables=variables) as process:
         await process.wait_serving(60)
         async with AsyncClient(process.address, retry=RetryPolicy(attempts=1)) as client:
             yield client

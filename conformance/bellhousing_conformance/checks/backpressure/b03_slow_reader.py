@@ -7,7 +7,7 @@ from statistics import median
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.hodges_lehmann import interval
+from bellhousing_conformance.compare.statistics import location
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
 from bellhousing_conformance.probe import Probe
@@ -32,7 +32,8 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     decided = [_judge_memory(rows)] if any(row["kind"] == "growth" for row in rows) else []
     if len(pairs) < 3:
         return together(Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three pairs",)), *decided)
-    ratio, low, high = map(math.exp, interval([math.log(row["paused"] / row["read"]) for row in pairs]))
+    found = location([math.log(row["paused"] / row["read"]) for row in pairs])
+    ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
     figures = (Figure(name="pairs", value=len(pairs)), Figure(name="TPOT ratio", value=ratio, low=low, high=high))
     if high <= MOST_RATIO:
         return together(Judgement(status=Status.PASS, figures=figures), *decided)

@@ -4,8 +4,8 @@ from dataclasses import replace
 from statistics import median
 
 from bellhousing_conformance.check import check
+from bellhousing_conformance.compare.statistics import location
 from bellhousing_conformance.estimates import declare, declared, invalid
-from bellhousing_conformance.hodges_lehmann import interval
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.load.job import closed_job
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of_closed
@@ -37,7 +37,8 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if len(pairs) < LEAST_PAIRS:
         problem = f"expected at least {LEAST_PAIRS} pairs of equal output, found {len(pairs)}"
         return Judgement(status=Status.INCONCLUSIVE, problems=(problem,))
-    middle, low, high = interval([here - there for here, there in pairs])
+    found = location([here - there for here, there in pairs])
+    middle, low, high = found.estimate, found.low, found.high
     native = median(there for _, there in pairs)
     figures = (
         Figure(name="pairs", value=len(pairs)),

@@ -4,7 +4,7 @@ import math
 
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.hodges_lehmann import interval
+from bellhousing_conformance.compare.statistics import location
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import is_noisy, ticking
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -20,7 +20,8 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if len(pairs) < LEAST_PAIRS:
         return Judgement(status=Status.INCONCLUSIVE, problems=(f"{len(pairs)} pairs",))
     part = pairs[0]["part"]
-    ratio, low, high = (math.exp(each) for each in interval([math.log(r["again"] / r["new"]) for r in pairs]))
+    found = location([math.log(r["again"] / r["new"]) for r in pairs])
+    ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
     figures = (
         Figure(name="pairs", value=len(pairs)),
         Figure(name=f"{part}, repeated over new", value=ratio, low=low, high=high),
