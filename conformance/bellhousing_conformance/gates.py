@@ -87,7 +87,7 @@ async def watching() -> AsyncIterator[Watch]:
 
 def gated(judgement: Judgement, gates: Gates | None) -> Judgement:
     """Return the judgement of an attempt of a check that runs alone: nothing is decided behind a broken gate."""
-    if gates is None or not gates.broken or judgement.status not in (Status.PASS, Status.FAIL):
+    if gates is None or not gates.broken or judgement.status not in (Status.PASS, Status.FAIL, Status.MEASURED):
         return judgement
     problem = f"this process was too busy to judge times: {'; '.join(gates.broken)}"
     return judgement.model_copy(update={"status": Status.INCONCLUSIVE, "problems": (*judgement.problems, problem)})

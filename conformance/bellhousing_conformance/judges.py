@@ -38,7 +38,7 @@ def all_hold(rows: Rows, _alpha: float = 0.0) -> Judgement:
 
 def together(*judgements: Judgement) -> Judgement:
     """Return one judgement of several: the worst status, all figures, all problems."""
-    order = (Status.FAIL, Status.INCONCLUSIVE, Status.DIVERGENCE, Status.PASS)
+    order = (Status.FAIL, Status.INCONCLUSIVE, Status.DIVERGENCE, Status.PASS, Status.MEASURED)
     return Judgement(
         status=min((part.status for part in judgements), key=order.index),
         figures=tuple([figure for part in judgements for figure in part.figures]),

@@ -11,6 +11,7 @@ from typing import TypeVar, Unpack
 from bellhousing.client.arguments import GenerateArguments, generate_request
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
+from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.oracles import Oracle, Reference
 from bellhousing_conformance.support import is_declared
@@ -33,8 +34,9 @@ class Probe:
     Everything random comes from `random`, which the run's seed, the check and the attempt decide. `oracle` is the exact
     model where the target is known to draw from it, else None; `reference` may also be of another precision. `adapters`
     are sources of adapters of different weights that fit the model and that the target can read. `scale` is above 1 in
-    the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for Q04. `rows`
-    are the attempt's raw samples: what is judged.
+    the second stage of a statistic; `size` takes care of it. `task_file` has the operator's own items for Q04. `bench`
+    is what the checks that measure share; `shares_process` tells that a part of the target runs in this process, where
+    times say nothing of the sender. `rows` are the attempt's raw samples: what is judged.
     """
 
     calls: Calls
@@ -47,6 +49,8 @@ class Probe:
     scale: int = 1
     task_file: Path | None = None
     reference: Reference | None = None
+    bench: Bench = field(default_factory=Bench)
+    shares_process: bool = False
     rows: list[Row] = field(default_factory=list)
 
     # What the target declares.

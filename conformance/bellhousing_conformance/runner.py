@@ -17,6 +17,7 @@ import grpc
 import bellhousing
 from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from bellhousing_conformance.against import LiveOther, RecordedOther
+from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Calls
 from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
@@ -47,7 +48,8 @@ class Display(Protocol):
 class Plan:
     """What to run. `skipped` maps check ids to the operator's reason, `issues` known failures to their issue.
 
-    `against` is the other side of paired checks; with `record` they observe without one, for a later run.
+    `against` is the other side of paired checks; with `record` they observe without one, for a later run. `bench` is
+    what the checks that measure are told.
     """
 
     checks: Sequence[Check]
@@ -60,6 +62,7 @@ class Plan:
     record: bool = False
     task_file: Path | None = None
     reference: Reference | None = None
+    bench: Bench = field(default_factory=Bench)
     reproduce: str = "bellhousing conformance run"
 
 
@@ -124,7 +127,7 @@ async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model,
     oracle = oracle_of(model)
     examiner = Examiner(calls, model, plan.tier, plan.seed, target.hooks, oracle, plan.issues)
     examiner = replace(examiner, record=plan.record, task_file=plan.task_file, reference=plan.reference)
-    examiner = replace(examiner, adapters=target.adapters)
+    examiner = replace(examiner, adapters=target.adapters, bench=plan.bench)
     if isinstance(plan.against, Target):
         async with Calls(plan.against.where, plan.against.silence) as others:
             try:

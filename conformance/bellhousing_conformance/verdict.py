@@ -37,6 +37,8 @@ class Status(StrEnum):
     """Left out at the operator's wish."""
     INCONCLUSIVE = "INCONCLUSIVE"
     """Too little power, too much noise or too slow a target to decide."""
+    MEASURED = "MEASURED"
+    """A valid estimate of what no objective was declared for: neither a pass nor a failure."""
     DIVERGENCE = "DIVERGENCE"
     """The target differs from others where the contract is silent."""
     XFAIL = "XFAIL"

@@ -2,7 +2,8 @@
 
 Requests wait in priority classes; within a class the tenant that has been served the fewest tokens goes first (the
 virtual token counter of Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024), and within a tenant the
-oldest request. Queue and running set are bounded in requests and in estimated tokens.
+oldest request whose adapter is there: one that waits for a load holds up no other. Queue and running set are bounded in
+requests and in estimated tokens.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from bellhousing.adapters import NoWish, Wish
 from bellhousing.errors import BellhousingError, DeadlineExceeded, Overloaded
 from bellhousing.requests import Priority
 
@@ -33,12 +35,16 @@ class Limits:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request at the gate: its estimated tokens (prompt and output) and its deadline on the loop's clock."""
+    """A request at the gate: its estimated tokens (prompt and output) and its deadline on the loop's clock.
+
+    It is passed over while the adapter that it wishes for is not ready, and holds it from when it is admitted.
+    """
 
     tokens: int
     tenant: str = ""
     priority: Priority = "normal"
     deadline: float | None = None
+    adapter: Wish = field(default_factory=NoWish, repr=False)
     admitted: asyncio.Future[None] | None = field(default=None, repr=False)
     is_queued: bool = False
     started: float = 0.0
@@ -110,7 +116,7 @@ class Admission:
         """
         if self._closed:
             raise self._closed()
-        if self.queued or not self._fits(ticket):
+        if not ticket.adapter.is_ready or self._next() is not None or not self._fits(ticket):
             await self._wait(ticket)
         else:
             self._start(ticket)
@@ -131,6 +137,10 @@ class Admission:
         """Admit again, within `limits`."""
         self._closed = None
         self.limits = limits
+        self._dispatch()
+
+    def wake(self) -> None:
+        """Admit what can be admitted: an adapter may have become ready."""
         self._dispatch()
 
     def retry_after(self) -> float:
@@ -154,7 +164,7 @@ class Admission:
 
     def requests_per_second(self) -> float:
         """Return the rate at which the queue drains; 0 before the first finish."""
-        return self.drain_rate.per_second(self.running if self.queued else self.limits.max_running)
+        return self.drain_rate.per_second((self.queued and self.running) or self.limits.max_running)
 
     async def _wait(self, ticket: Ticket) -> None:
         loop = asyncio.get_running_loop()
@@ -232,6 +242,7 @@ class Admission:
 
     def _start(self, ticket: Ticket) -> None:
         ticket.started = asyncio.get_running_loop().time()
+        ticket.adapter.hold()
         self.running += 1
         self.running_tokens += ticket.tokens
         self._served[ticket.tenant] = self._served.get(ticket.tenant, 0) + ticket.tokens
@@ -247,14 +258,20 @@ class Admission:
     def _dispatch(self) -> None:
         while self.queued and self._closed is None:
             ticket = self._next()
-            if not self._fits(ticket):
+            if ticket is None or not self._fits(ticket):
                 return
             self._dequeue(ticket)
             if ticket.admitted and not ticket.admitted.done():
                 self._start(ticket)
                 ticket.admitted.set_result(None)
 
-    def _next(self) -> Ticket:
-        lane = next(lane for lane in self._lanes.values() if lane.tenants)
-        tenant = min(lane.tenants, key=lambda name: self._served.get(name, 0))
-        return lane.tenants[tenant][0]
+    def _next(self) -> Ticket | None:
+        """Return who is next of those whose adapter is ready; None when nobody is."""
+        if not self.queued:
+            return None
+        for lane in self._lanes.values():
+            for tenant in sorted(lane.tenants, key=lambda name: self._served.get(name, 0)):
+                for ticket in lane.tenants[tenant]:
+                    if ticket.adapter.is_ready:
+                        return ticket
+        return None

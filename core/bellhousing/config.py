@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
+from bellhousing.adapters.policies import PolicyName
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Batching, Parallelism, Strict
 
@@ -71,6 +72,25 @@ class RestartConfig(Strict):
     )
 
 
+class AdaptersConfig(Strict):
+    """Where registered adapters are remembered, and what is fetched of them is kept."""
+
+    registry: str = Field(
+        "",
+        max_length=2048,
+        description="SQLAlchemy URL of the registry, such as `postgresql+psycopg://host/name`, which replicas share;"
+        " `memory` forgets it at the end. Unset: a SQLite file in the user's data directory, made when it is needed.",
+    )
+    sync_seconds: float = Field(
+        1.0, gt=0, le=10, description="How often the registry is asked for what other replicas did."
+    )
+    cache_directory: Path | None = Field(
+        None, description="Where fetched adapters are kept; unset: in the user's cache directory."
+    )
+    cache_bytes: int = Field(20 * 2**30, ge=1, description="Most bytes of fetched adapters on the disk.")
+    max_adapter_bytes: int = Field(4 * 2**30, ge=1, description="Largest file of weights that is taken, in bytes.")
+
+
 class ModelConfig(Strict):
     """One model, the backend that serves it, and the settings shared by all engines."""
 
@@ -84,7 +104,20 @@ class ModelConfig(Strict):
     admission: AdmissionConfig = Field(AdmissionConfig(), description="Queueing.")
     restart: RestartConfig = Field(RestartConfig(), description="Restarting a dead engine.")
     adapter_roots: tuple[Path, ...] = Field((), description="Directories that adapters may be loaded from.")
+    adapter_sources: tuple[str, ...] = Field(
+        (),
+        description="Beginnings of addresses that adapters may be fetched from, such as `hf://org` or `s3://bucket/loras`.",
+    )
     adapter_slots: int = Field(8, ge=1, description="Most adapters on the device at once.")
+    adapter_bytes: int | None = Field(
+        None, ge=1, description="Most bytes of the weights of adapters on the device at once, as in their files."
+    )
+    adapter_policy: PolicyName = Field("s3-fifo", description="Which adapter makes room for another.")
+    adapter_patience_seconds: float = Field(
+        2.0,
+        ge=0,
+        description="How long a wanted adapter waits, when all are in use, before one of them takes no more requests.",
+    )
     load_on_start: bool = Field(True, description="Load it when the server starts, not by Admin.LoadModel.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the backend.")
 
@@ -102,6 +135,7 @@ class Config(BaseSettings):
 
     server: ServerConfig = Field(ServerConfig(), description="Where and how the server listens.")
     auth: AuthConfig = Field(AuthConfig(), description="Who may call.")
+    adapters: AdaptersConfig = Field(AdaptersConfig(), description="The registry of adapters.")
     models: tuple[ModelConfig, ...] = Field((), description="The models to serve.")
 
     @field_validator("models")

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from bellhousing.adapters import Adapters
+from bellhousing.adapters import Adapters, Wish
 from bellhousing.admission import Admission, Ticket
 from bellhousing.backend import Backend
 from bellhousing.errors import BellhousingError, DeadlineExceeded, EngineFault
@@ -69,10 +69,16 @@ class Generation:
         Raises any `BellhousingError`. Cancelling the caller ends the engine's work.
         """
         timeline = self.timeline
-        async with (
-            engine.admission.slot(self._ticket),
-            engine.adapters.lease(timeline.adapter, timeline.tenant, engine.backend) as digest,
-        ):
+        adapter = self._ticket.adapter = engine.adapters.claim(timeline.adapter, timeline.tenant)
+        try:
+            return await self._run_with(adapter, engine, send)
+        finally:
+            adapter.release()
+
+    async def _run_with(self, adapter: Wish, engine: Engine, send: Send) -> Report:
+        timeline = self.timeline
+        async with engine.admission.slot(self._ticket):
+            adapter.check()
             if self._failure:
                 raise self._failure
             timeline.dispatched = time.monotonic_ns()
@@ -82,7 +88,7 @@ class Generation:
                 await self._deliver(send)
             finally:
                 await self._end_pump()
-        return Report(self._stream.outcomes(), timeline, digest)
+        return Report(self._stream.outcomes(), timeline, adapter.digest)
 
     def fail(self, error: BellhousingError) -> None:
         """End the request with `error`, after what the reader was still owed."""

@@ -60,6 +60,16 @@ class AdapterEvent:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ThrashEvent:
+    """So many adapters were loaded within a minute that had been evicted within the minute before."""
+
+    model: str
+    backend: str
+    reloads: int
+    slots: int
+
+
 @hookspec
 def bellhousing_commands(app: typer.Typer) -> None:
     """Add commands to the command line. Fires once, before the arguments are parsed."""
@@ -143,3 +153,8 @@ def bellhousing_engine_changed(event: EngineEvent) -> None:
 @hookspec
 def bellhousing_adapter_changed(event: AdapterEvent) -> None:
     """Fires when an adapter was loaded or could not be, was evicted or unloaded. Not when its engine ends."""
+
+
+@hookspec
+def bellhousing_adapters_thrash(event: ThrashEvent) -> None:
+    """Fires at most once a minute while adapters that were just evicted are wanted back, once or more for each slot."""

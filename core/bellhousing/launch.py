@@ -22,10 +22,19 @@ class ServerProcess:
     """A server of `models` (as the configuration has them) on a loopback port, which it keeps over restarts.
 
     Use it as `async with`: leaving ends the server and its engines. `python` is the interpreter that runs it, this one
-    unless told: an engine may have an environment of its own.
+    unless told: an engine may have an environment of its own. `variables` are environment variables for it, beside this
+    process's own without those that begin with `BELLHOUSING_`. Adapters are forgotten at the end, unless these name a
+    registry: what is measured must not depend on what was before.
     """
 
-    def __init__(self, models: Sequence[Mapping[str, Any]], *, python: Path | None = None) -> None:
+    def __init__(
+        self,
+        models: Sequence[Mapping[str, Any]],
+        *,
+        python: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._variables = dict(variables or {})
         self._python = str(python or sys.executable)
         self.address = f"127.0.0.1:{_free_port()}"
         self._models = json.dumps([dict(model) for model in models])
@@ -53,6 +62,7 @@ class ServerProcess:
         empty = Path(self._directory.name) / "bellhousing.toml"
         empty.touch()  # or the server would read the one of this directory
         variables = {k: v for k, v in os.environ.items() if not k.startswith("BELLHOUSING_")}
+        variables |= {"BELLHOUSING_ADAPTERS__REGISTRY": "memory", **self._variables}
         variables["BELLHOUSING_MODELS"] = self._models
         port = self.address.rpartition(":")[2]
         command = [self._python, "-m", "bellhousing", "serve", "--config", str(empty), "--port", port]

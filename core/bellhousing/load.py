@@ -28,6 +28,7 @@ class ModelLoad:
     tokens_in_flight: int
     drain_rate: float
     resident_adapters: tuple[str, ...] = ()
+    waiting_adapters: tuple[str, ...] = ()
     adapter_slots: int = 0
     engine: EngineLoad = field(default_factory=EngineLoad)
 
@@ -80,6 +81,7 @@ def _load(model: ServedModel, engine: EngineLoad) -> ModelLoad:
         tokens_in_flight=gate.running_tokens,
         drain_rate=gate.requests_per_second(),
         resident_adapters=tuple(model.adapters.resident()),
+        waiting_adapters=tuple(model.adapters.waiting()),
         adapter_slots=model.config.adapter_slots,
         engine=engine,
     )

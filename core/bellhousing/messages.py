@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from bellhousing.adapters import AdapterEntry
+from bellhousing.adapters import AdapterView
 from bellhousing.backend import ModelInfo
 from bellhousing.capabilities import Capabilities, Range
 from bellhousing.events import Delta, FinishReason, Started, TokenLogprob, TopLogprob
@@ -231,22 +231,31 @@ def _parallelism(model: ServedModel, info: ModelInfo) -> discovery.Parallelism:
     )
 
 
-def adapter_message(entry: AdapterEntry, model: str) -> admin.Adapter:
+def adapter_message(view: AdapterView) -> admin.Adapter:
     """Return the description of an adapter."""
+    record = view.record
     message = admin.Adapter(
-        name=entry.name,
-        model=model,
-        source=entry.source,
-        digest=entry.digest,
-        state=f"ADAPTER_STATE_{entry.state.upper()}",
-        state_detail=entry.state_detail,
-        pinned=entry.pinned,
-        size_bytes=entry.size_bytes,
-        tenant=entry.tenant,
-        load_count=entry.load_count,
+        name=record.name,
+        model=record.model,
+        source=record.source,
+        digest=record.digest,
+        base_model=record.base_model,
+        rank=record.rank,
+        target_modules=record.target_modules,
+        state=f"ADAPTER_STATE_{view.state.upper()}",
+        state_detail=view.detail,
+        pinned=record.pinned,
+        size_bytes=record.size_bytes,
+        tenant=record.tenant,
+        load_count=record.load_count,
+        tags=record.tags,
+        replicas=view.replicas,
+        running=view.leases,
     )
-    if entry.last_used:
-        message.last_used.FromNanoseconds(int(entry.last_used * 1e9))
+    if record.last_used:
+        message.last_used.FromNanoseconds(int(record.last_used * 1e9))
+    if record.registered:
+        message.registered.FromNanoseconds(int(record.registered * 1e9))
     return message
 
 
@@ -267,6 +276,8 @@ def load_message(load: ModelLoad) -> discovery.Load:
         prefix_cache_queries=engine.prefix_cache_queries,
         prefix_cache_hits=engine.prefix_cache_hits,
         resident_adapters=load.resident_adapters,
+        waiting_adapters=load.waiting_adapters,
+        adapter_slots=load.adapter_slots,
         drain_rate=load.drain_rate,
         speculative_acceptance=engine.speculative_acceptance,
     )

@@ -3,19 +3,30 @@
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+import platformdirs
 from pydantic import ValidationError
 
 from bellhousing import registry
-from bellhousing.adapters import Adapters
+from bellhousing.adapters import (
+    AdapterCache,
+    Adapters,
+    Catalogue,
+    Listeners,
+    Location,
+    Room,
+    SourceRules,
+    Supply,
+)
 from bellhousing.admission import Admission, Limits
 from bellhousing.backend import Backend, ModelInfo
-from bellhousing.config import ModelConfig, explain
+from bellhousing.config import AdaptersConfig, ModelConfig, explain
 from bellhousing.errors import (
     AlreadyExists,
     BellhousingError,
@@ -26,7 +37,7 @@ from bellhousing.errors import (
 )
 from bellhousing.events import Progress
 from bellhousing.generation import Generation
-from bellhousing.hookspecs import AdapterChange, AdapterEvent, EngineEvent
+from bellhousing.hookspecs import AdapterChange, AdapterEvent, EngineEvent, ThrashEvent
 from bellhousing.process import ProcessBackend
 from bellhousing.settings import EngineSettings, ModelSpec, Strict
 from bellhousing.sources import resolve
@@ -45,12 +56,32 @@ class Watchers:
 
     engine: Callable[[EngineEvent], None]
     adapter: Callable[[AdapterEvent], None]
+    thrash: Callable[[ThrashEvent], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHome:
+    """What the models of a server share for their adapters: the registry, the cache, and the largest file taken."""
+
+    catalogue: Catalogue
+    cache: AdapterCache
+    most_bytes: int
+
+    @classmethod
+    def of(cls, config: AdaptersConfig) -> "AdapterHome":
+        """Return it as configured. Nothing is opened or made yet."""
+        replica = f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
+        catalogue = Catalogue(_location(config.registry), replica, config.sync_seconds)
+        folder = config.cache_directory or platformdirs.user_cache_path("bellhousing") / "adapters"
+        return cls(catalogue, AdapterCache(folder, config.cache_bytes), config.max_adapter_bytes)
 
 
 class ServedModel:
     """One model and its engine. Build it with the configuration, `load` it, `unload` it."""
 
-    def __init__(self, config: ModelConfig, watchers: Watchers, backends: Mapping[str, type[Backend]]) -> None:
+    def __init__(
+        self, config: ModelConfig, watchers: Watchers, backends: Mapping[str, type[Backend]], home: AdapterHome
+    ) -> None:
         self.config = config
         self.name = config.name
         self.state: ModelState = "unloaded"
@@ -58,7 +89,7 @@ class ServedModel:
         self.instance_id = ""
         self.admission = Admission(Limits(max_running=1, max_queued=0))
         self.in_flight: dict[str, Generation] = {}
-        self.adapters = Adapters(config.adapter_roots, config.adapter_slots, self._adapter_changed)
+        self.adapters = self._adapters(home)
         self.backend_version = ""
         self._watchers = watchers
         self._backends = backends
@@ -186,7 +217,11 @@ class ServedModel:
             await self._stop()
             raise
         self.instance_id = secrets.token_hex(6)
-        self.adapters.engine_started(self._info.capabilities.static_adapters)
+        try:
+            await self.adapters.engine_started(self._info.model_digest, self._info.capabilities.static_adapters)
+        except BaseException:
+            await self._stop()
+            raise
         self._serve()
 
     def _serve(self) -> None:
@@ -283,6 +318,28 @@ class ServedModel:
             self.admission.close(self.unavailable)
         self._watchers.engine(EngineEvent(self.name, self.config.backend, state, detail))
 
+    def _adapters(self, home: AdapterHome) -> Adapters:
+        config = self.config
+        roots = tuple(root.expanduser().resolve() for root in config.adapter_roots)
+        rules = SourceRules(roots, config.adapter_sources, home.most_bytes)
+        return Adapters(
+            config.name,
+            home.catalogue,
+            Supply(rules, home.cache),
+            Room(config.adapter_slots, config.adapter_bytes, config.adapter_patience_seconds),
+            config.adapter_policy,
+            lambda: self.backend,
+            Listeners(self._adapter_changed, self.admission.wake, self._thrashing),
+        )
+
+    def _thrashing(self, reloads: int) -> None:
+        slots = self.config.adapter_slots
+        logger.warning(
+            "adapters of model %r thrash: %d were loaded in a minute that had just been evicted, for %d slots",
+            self.name, reloads, slots,
+        )  # fmt: skip
+        self._watchers.thrash(ThrashEvent(self.name, self.config.backend, reloads, slots))
+
     def _adapter_changed(self, adapter: str, change: AdapterChange, seconds: float) -> None:
         self._watchers.adapter(AdapterEvent(self.name, self.config.backend, adapter, change, seconds))
 
@@ -298,16 +355,42 @@ def validated_options(backend_class: type[Backend], options: Mapping[str, object
         ) from error
 
 
+def _location(registry: str) -> Location:
+    """Return where the registry is that the configuration names."""
+    if registry == "memory":
+        return Location("sqlite://", is_shared=False)
+    if registry:
+        return Location(registry)
+    file = platformdirs.user_data_path("bellhousing") / "adapters.db"
+    return Location(f"sqlite:///{file}", file)
+
+
 class Models:
     """The models of a server, by name."""
 
     def __init__(
-        self, configs: tuple[ModelConfig, ...], watchers: Watchers, backends: Mapping[str, type[Backend]]
+        self,
+        configs: tuple[ModelConfig, ...],
+        watchers: Watchers,
+        backends: Mapping[str, type[Backend]],
+        adapters: AdaptersConfig,
     ) -> None:
-        self._models = {config.name: ServedModel(config, watchers, backends) for config in configs}
+        home = AdapterHome.of(adapters)
+        self._catalogue = home.catalogue
+        self._models = {config.name: ServedModel(config, watchers, backends, home) for config in configs}
+        self._catalogue.held = self._held
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(sorted(self._models.values(), key=lambda model: model.name))
+
+    async def close(self) -> None:
+        """Let go of what the models share, once they are unloaded."""
+        for model in self:
+            await model.adapters.close()
+        await self._catalogue.close()
+
+    def _held(self) -> list[tuple[str, str]]:
+        return [(model.name, name) for model in self for name in model.adapters.resident()]
 
     def find(self, name: str) -> ServedModel:
         """Return a model; the only one for an empty name. Raises `NotFound` with the near names."""

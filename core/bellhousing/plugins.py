@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from bellhousing import hookspecs
-from bellhousing.hookspecs import AdapterEvent, DoctorFinding, EngineEvent
+from bellhousing.hookspecs import AdapterEvent, DoctorFinding, EngineEvent, ThrashEvent
 from bellhousing.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bellhousing.migration import Origin
 
 GROUP = "bellhousing.plugins"
+DeltaObserver = Callable[[Timeline, int, int], object]
+"""Takes what `bellhousing_delta` does, by place."""
+
+OBSERVER_FAILED = "a plugin failed while observing; the request goes on"
 logger = logging.getLogger(__name__)
 
 
@@ -31,7 +35,7 @@ class Plugins:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self.has_delta_observers = False
+        self._delta_observers: tuple[DeltaObserver, ...] = ()
 
     @classmethod
     def installed(cls) -> "Plugins":
@@ -51,7 +55,12 @@ class Plugins:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise ValueError(f"plugin {name or plugin!r}: {error}") from error
-        self.has_delta_observers = bool(self._manager.hook.bellhousing_delta.get_hookimpls())
+        self._delta_observers = _delta_observers(self._manager.hook.bellhousing_delta)
+
+    @property
+    def has_delta_observers(self) -> bool:
+        """Tell whether any plugin looks at deltas."""
+        return bool(self._delta_observers)
 
     def names(self) -> list[str]:
         """Return the names of the registered plugins, sorted."""
@@ -105,7 +114,11 @@ class Plugins:
 
     def delta(self, timeline: Timeline, tokens: int, index: int) -> None:
         """Tell observers of a delta. Call it only when `has_delta_observers`."""
-        self._observe(self._manager.hook.bellhousing_delta, timeline=timeline, tokens=tokens, index=index)
+        try:
+            for observe in self._delta_observers:
+                observe(timeline, tokens, index)
+        except Exception:
+            logger.exception(OBSERVER_FAILED)
 
     def request_finished(self, timeline: Timeline) -> None:
         """Tell observers how a request ended."""
@@ -119,11 +132,39 @@ class Plugins:
         """Tell observers that an adapter came or went."""
         self._observe(self._manager.hook.bellhousing_adapter_changed, event=event)
 
+    def adapters_thrash(self, event: ThrashEvent) -> None:
+        """Tell observers that time goes into loading adapters again and again."""
+        self._observe(self._manager.hook.bellhousing_adapters_thrash, event=event)
+
     def _observe(self, hook: Callable[..., Any], **arguments: object) -> None:
         try:
             hook(**arguments)
         except Exception:
-            logger.exception("a plugin failed while observing; the request goes on")
+            logger.exception(OBSERVER_FAILED)
+
+
+def _delta_observers(hook: pluggy.HookCaller) -> tuple[DeltaObserver, ...]:
+    """Return the implementations of `bellhousing_delta` in the order in which pluggy calls them.
+
+    It fires for every token, and pluggy's own call takes longer than what most observers do.
+    """
+    implementations = hook.get_hookimpls()
+    if any(each.wrapper or each.hookwrapper for each in implementations):  # only pluggy runs what stands around others
+        return (lambda timeline, tokens, index: hook(timeline=timeline, tokens=tokens, index=index),)
+    return tuple([_by_place(each) for each in reversed(implementations)])
+
+
+def _by_place(implementation: pluggy.HookImpl) -> DeltaObserver:
+    """Return an implementation that takes its arguments by place, whichever of them it names."""
+    function, names = implementation.function, implementation.argnames
+    if names == ("timeline", "tokens", "index"):
+        return function
+
+    def observe(timeline: Timeline, tokens: int, index: int) -> object:
+        told = {"timeline": timeline, "tokens": tokens, "index": index}
+        return function(*[told[name] for name in names])
+
+    return observe
 
 
 def _entry_points() -> Iterator[tuple[str, Callable[[], object]]]:

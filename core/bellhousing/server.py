@@ -57,8 +57,8 @@ class Server:
         self, config: Config, plugins: Plugins, *, backends: Mapping[str, type[Backend]] | None = None
     ) -> None:
         self.config = config
-        watchers = Watchers(engine=self._engine_changed, adapter=plugins.adapter_changed)
-        self.models = Models(config.models, watchers, backends or {})
+        watchers = Watchers(self._engine_changed, plugins.adapter_changed, plugins.adapters_thrash)
+        self.models = Models(config.models, watchers, backends or {}, config.adapters)
         self.address = ""
         self.loading: list[asyncio.Task[None]] = []
         self._plugins = plugins
@@ -132,6 +132,7 @@ class Server:
             await model.unload(0)
         if self._grpc:
             await self._grpc.stop(STOP_SECONDS)
+        await self.models.close()
         self._drained.set()
         if not self._has_stopped:
             self._has_stopped = True
@@ -143,6 +144,7 @@ class Server:
             await asyncio.gather(*(model.unload(grace_seconds) for model in self.models))
             if self._grpc:
                 await self._grpc.stop(STOP_SECONDS)
+            await self.models.close()
         finally:
             self._drained.set()
 

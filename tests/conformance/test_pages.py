@@ -113,6 +113,12 @@ def test_a_profile_of_which_nothing_passed_does_not_look_like_a_success() -> Non
     assert cell(undecided, "core").verdict == ""
 
 
+def test_a_profile_that_was_measured_alone_is_called_that_and_spoils_no_run() -> None:
+    report = report_of(result("LT1", Status.MEASURED, "latency"), result("TH6", Status.NOT_SUPPORTED, "latency"))
+    assert (cell(report, "latency").verdict, cell(report, "latency").tone) == ("MEASURED", "note")
+    assert exit_code(report.checks, failure="") == 0
+
+
 def test_an_excused_failure_leaves_the_exit_code_and_not_the_verdict() -> None:
     report = report_of(result("C01", Status.XFAIL))
     assert report.profiles[0].verdict == "PARTIAL"

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,79 @@ async def test_each_sequence_of_a_request_has_its_own_deltas(serving: Serve, obs
         await served.client.complete("abc", max_tokens=2, n=2)
     assert sorted(seen for seen in observer.seen if " of " in seen) == ["1 of 0", "1 of 0", "1 of 1", "1 of 1"]
     assert [(t.completion_tokens, t.finish_reasons) for t in observer.finished] == [(4, ("max_tokens", "max_tokens"))]
+
+
+class DeltaObserver:
+    """Notes deltas in a list that others write to."""
+
+    def __init__(self, name: str, seen: list[str]) -> None:
+        self.name = name
+        self.seen = seen
+
+    @hookimpl
+    def bellhousing_delta(self, timeline: Timeline, tokens: int, index: int) -> None:
+        self.seen.append(f"{self.name} {tokens} of {index}")
+
+
+class DefectiveObserver(DeltaObserver):
+    """Raises."""
+
+    @hookimpl
+    def bellhousing_delta(self, timeline: Timeline, tokens: int, index: int) -> None:
+        super().bellhousing_delta(timeline, tokens, index)
+        raise RuntimeError("a defect")
+
+
+class AroundObservers:
+    """Stands around all other observers of deltas."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self.seen = seen
+
+    @hookimpl(wrapper=True)
+    def bellhousing_delta(self, index: int) -> Generator[None, Any, Any]:
+        self.seen.append(f"before {index}")
+        result = yield
+        self.seen.append(f"after {index}")
+        return result
+
+
+def told(*observers: object) -> Plugins:
+    """Return plugins, registered in order."""
+    plugins = Plugins()
+    for observer in observers:
+        plugins.register(observer)
+    return plugins
+
+
+def test_observers_of_deltas_are_told_in_pluggys_order_the_last_one_first() -> None:
+    seen: list[str] = []
+    plugins = told(DeltaObserver("a", seen), DeltaObserver("b", seen))
+    assert plugins.has_delta_observers
+    plugins.delta(Timeline(), 3, 1)
+    assert seen == ["b 3 of 1", "a 3 of 1"]
+
+
+def test_an_observer_of_deltas_that_raises_harms_nobody_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+    plugins = told(DefectiveObserver("a", seen))
+    plugins.delta(Timeline(), 1, 0)
+    plugins.delta(Timeline(), 1, 0)
+    assert seen == ["a 1 of 0"] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "a plugin failed while observing; the request goes on"
+    ] * 2
+
+
+def test_a_wrapper_of_deltas_stands_around_the_others() -> None:
+    seen: list[str] = []
+    told(AroundObservers(seen), DeltaObserver("a", seen)).delta(Timeline(), 2, 5)
+    assert seen == ["before 5", "a 2 of 5", "after 5"]
+
+
+def test_without_an_observer_of_deltas_there_is_nothing_to_tell(observer: Observer) -> None:
+    assert not told(LoadObserver()).has_delta_observers
+    assert told(observer).has_delta_observers
 
 
 async def test_the_tokens_of_a_request_that_fails_are_counted(serving: Serve, observer: Observer) -> None:

@@ -2,7 +2,16 @@
 
 import typer
 
-from bellhousing_conformance.cli import loading, proving, publishing, reports, running
+from bellhousing_conformance.cli import (
+    comparing,
+    goodput,
+    loading,
+    performing,
+    proving,
+    publishing,
+    reports,
+    running,
+)
 
 HELP = """Judge a server by the contract: black box, over gRPC.
 
@@ -17,6 +26,6 @@ bellhousing conformance run --start simulator --profile core,stop
 def commands() -> typer.Typer:
     """Return the group of commands."""
     app = typer.Typer(no_args_is_help=True, help=HELP)
-    for part in (running, reports, proving, publishing, loading):
+    for part in (running, reports, proving, publishing, loading, goodput, comparing, performing):
         part.add(app)
     return app

@@ -16,8 +16,10 @@ from bellhousing.cli.output import FAILED, Json, fail, print_json, print_table, 
 from bellhousing.cli.spread import spread
 from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
+from bellhousing_conformance.cli.objectives import code_of, tell_objectives
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.running import Where
+from bellhousing_conformance.estimates import judged_load
 from bellhousing_conformance.load.clients import KINDS
 from bellhousing_conformance.load.clients.client import Endpoint
 from bellhousing_conformance.load.job import Job, closed_job, open_job
@@ -31,7 +33,9 @@ from bellhousing_conformance.load.sender import Progress as Sending
 from bellhousing_conformance.load.traces import READERS, read_trace
 from bellhousing_conformance.load.validation import LAWS, Catch, Validation, catches, validate
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of, plan_of_closed, plan_of_trace
+from bellhousing_conformance.loads import load_in
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
+from bellhousing_conformance.slo import load_slo
 from bellhousing_conformance.targets.target import Target
 
 UNDECIDED = 4
@@ -129,8 +133,8 @@ class Asking:
         """Return the workload. Raises `ConfigurationError`."""
         names = [("" if name == "base" else name) for name in self.adapter or ["base"]]
         told: Mapping[str, Any] = {
-            "prompt_tokens": _lengths("--prompt-tokens", self.prompt_tokens),
-            "output_tokens": _lengths("--output-tokens", self.output_tokens),
+            "prompt_tokens": lengths("--prompt-tokens", self.prompt_tokens),
+            "output_tokens": lengths("--output-tokens", self.output_tokens),
             "natural": self.natural,
             "adapters": names,
             "zipf": self.zipf,
@@ -177,24 +181,32 @@ def _add_load(app: typer.Typer) -> None:
         where: Where,
         when: When,
         asking: Asking,
+        slo: Annotated[Path | None, Option(help="TOML of objectives: PASS, FAIL or INCONCLUSIVE each.")] = None,
         output: Annotated[Path, Option(help="Folder of the run; what it holds is replaced.")] = DEFAULT_FOLDER,
         json: Json = False,
     ) -> None:
         """Send load on a schedule and tell what came of it, VALID or INVALID.
 
-        Exit codes: 0 VALID; 2 the command or a file is wrong; 3 nobody answered; 4 INVALID.
+        Exit codes: 0 VALID, and every objective passed; 1 an objective failed; 2 the command or a file is wrong;
+        3 nobody answered; 4 INVALID, or an objective could not be decided.
         """
         check_requirements()
+        objectives = load_slo(slo) if slo else None
         try:
             report = asyncio.run(_run(where, when, asking, output))
         except (EngineUnavailable, DeadlineExceeded) as error:
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error
+        judged = judged_load(objectives, load_in(output, report.floor)) if objectives else []
         if json:
-            print_json(report.model_dump(mode="json"))
+            told = {"objectives": [{"objective": name, **each.model_dump(mode="json")} for name, each in judged]}
+            print_json(report.model_dump(mode="json") | (told if judged else {}))
         else:
             _tell(report, output)
-        raise typer.Exit(0 if report.verdict == "VALID" else UNDECIDED)
+            tell_objectives(judged)
+        raise typer.Exit(
+            code_of([each.status for _, each in judged]) or (0 if report.verdict == "VALID" else UNDECIDED)
+        )
 
 
 def _add_load_check(app: typer.Typer) -> None:
@@ -326,7 +338,7 @@ def _stage(number: int, text: str) -> Stage:
     return Stage(f"phase-{number}", _number("--phase", first), _number("--phase", seconds), end)
 
 
-def _lengths(flag: str, text: str) -> Lengths:
+def lengths(flag: str, text: str) -> Lengths:
     low, _, high = text.partition("-")
     try:
         return Lengths(low=int(low), high=int(high or low))

@@ -11,6 +11,8 @@ from bellhousing.cli.output import FAILED, Json, print_json, print_rows, print_t
 from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.cli.colours import COLOURS, coloured
 from bellhousing_conformance.cli.requirements import check_requirements
+from bellhousing_conformance.compare.comparison import COMPARISON_FILE
+from bellhousing_conformance.compare.comparison import disagreements as comparison_disagreements
 from bellhousing_conformance.load.report import REPORT_FILE
 from bellhousing_conformance.load.report import disagreements as load_disagreements
 from bellhousing_conformance.report.comparison import KINDS, Change, Difference, Matrix, changes, differences
@@ -32,11 +34,18 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def verify(report: ReportPath) -> None:
-        """Compute every figure of a report or load run again from its raw data. Exits with 1 when one is not so."""
+        """Compute every figure of a report, load run or comparison again from its raw data.
+
+        Exits with 1 when one is not so.
+        """
         check_requirements()
-        if (report / REPORT_FILE).is_file():
-            _verify_load(report)
-            return
+        for file, what, faults_of in (
+            (REPORT_FILE, "load run", load_disagreements),
+            (COMPARISON_FILE, "comparison", comparison_disagreements),
+        ):
+            if (report / file).is_file():
+                _verify_rows(what, faults_of(report))
+                return
         told, folder = read_report(report)
         found = disagreements(told, folder, {check.id: check for check in catalogue()})
         for fault in found:
@@ -78,13 +87,12 @@ def add(app: typer.Typer) -> None:
             _show_matrix(found)
 
 
-def _verify_load(folder: Path) -> None:
-    found = load_disagreements(folder)
+def _verify_rows(what: str, found: Sequence[str]) -> None:
     for fault in found:
         stdout.print(fault, highlight=False, markup=False, soft_wrap=True)
     if found:
         raise typer.Exit(FAILED)
-    stdout.print("load run: every figure follows from the rows")
+    stdout.print(f"{what}: every figure follows from the rows")
 
 
 def _show_changes(found: Sequence[Change], others: Sequence[Difference]) -> None:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from bellhousing.errors import ConfigurationError
 
-NEEDED = ("scipy", "jinja2")
+NEEDED = ("scipy", "jinja2", "prometheus_client")
 
 
 def check_requirements() -> None:

@@ -20,6 +20,7 @@ from bellhousing_conformance.calls import Address, tls_of
 from bellhousing_conformance.check import Check, clause_file
 from bellhousing_conformance.cli.colours import COLOURS
 from bellhousing_conformance.cli.interruption import run_until_interrupted
+from bellhousing_conformance.cli.measuring import Measures
 from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected, tier_of
@@ -30,6 +31,7 @@ from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.reading import cell, counted, standing, word
 from bellhousing_conformance.report.writers import read_report, write_report
 from bellhousing_conformance.runner import Plan, command, run
+from bellhousing_conformance.targets.hooks import Hooks, metrics_hook
 from bellhousing_conformance.targets.started import started
 from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load_target
 from bellhousing_conformance.task import read_items
@@ -51,6 +53,7 @@ class Where:
     max_sequences: Annotated[
         int, Option(help="With --start: requests that run at once; 0 is the backend's.", min=0)
     ] = 0
+    metrics: Annotated[str, Option(help="With --target: what Prometheus scrapes.", metavar="URL")] = ""
     token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
@@ -68,7 +71,7 @@ class Where:
                 "model": self.model,
                 "parallelism": {"tensor": self.tensor_parallel},
                 "batching": {"max_sequences": self.max_sequences} if self.max_sequences else {},
-                "options": dict(map(_pair, self.option or ())),
+                "options": dict(map(pair, self.option or ())),
             }
             async with started([model], python=self.python) as target:
                 yield target
@@ -76,7 +79,8 @@ class Where:
             yield load_target(self.config)
         else:
             tls = tls_of(self.ca, self.cert, self.key)
-            yield Target(Address(self.target, tls, self.token), self.model, silence=silence)
+            hooks = Hooks({"metrics": metrics_hook(self.metrics)} if self.metrics else {})
+            yield Target(Address(self.target, tls, self.token), self.model, hooks, silence=silence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Whom(Where):
         named = {
             "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
             "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
-            "--max-sequences": self.max_sequences,
+            "--max-sequences": self.max_sequences, "--metrics": self.metrics,
             "--tensor-parallel": self.tensor_parallel if self.tensor_parallel > 1 else None,
         }  # fmt: skip
         pairs = [f"{name}={value}" for name, value in named.items() if value]
@@ -114,7 +118,7 @@ class What:
     task_file: Annotated[Path | None, Option(help="JSONL of prompts and answers for Q04.")] = None
     keep_going: Annotated[bool, Option("--keep-going", help="Go on after a smoke check has failed.")] = False
 
-    def plan(self, whom: Whom) -> Plan:
+    def plan(self, whom: Whom, measures: Measures) -> Plan:
         """Return the plan. Raises `ConfigurationError`."""
         tier = tier_of(self.tier)
         other = _other(self.against)
@@ -135,7 +139,8 @@ class What:
             record=self.record,
             task_file=self.task_file,
             reference=open_reference(self.reference) if self.reference else None,
-            reproduce=command(whom.flags(), tier, seed),
+            bench=measures.bench(whom.model),
+            reproduce=command([*whom.flags(), *measures.flags()], tier, seed),
         )
 
 
@@ -147,6 +152,7 @@ def add(app: typer.Typer) -> None:
     def run_command(
         whom: Whom,
         what: What,
+        measures: Measures,
         output: Annotated[Path, Option(help="Folder of the report; what it holds is replaced.")] = DEFAULT_FOLDER,
     ) -> None:
         """Judge a server and write the report.
@@ -156,7 +162,7 @@ def add(app: typer.Typer) -> None:
         """
         check_requirements()
         try:
-            report = run_until_interrupted(_run(whom, what, output))
+            report = run_until_interrupted(_run(whom, what, measures, output))
         except DeadlineExceeded as error:  # the server of --start did not come up: nothing was judged
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error
@@ -183,8 +189,8 @@ def add(app: typer.Typer) -> None:
             stdout.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
 
 
-async def _run(whom: Whom, what: What, output: Path) -> ConformanceReport:
-    plan = what.plan(whom)
+async def _run(whom: Whom, what: What, measures: Measures, output: Path) -> ConformanceReport:
+    plan = what.plan(whom, measures)
     async with whom.reached(whom.silence) as target:
         with RunDisplay(stderr, plan.checks) as display:
             return await run(target, plan, output, display)
@@ -230,7 +236,7 @@ def _other(name: str) -> Target | RecordedOther | None:
     return Target(Address(name))
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def pair(text: str) -> tuple[str, Any]:
     key, separator, value = text.partition("=")
     if not key or not separator:
         raise ConfigurationError(f"--option {text!r}: expected KEY=VALUE")

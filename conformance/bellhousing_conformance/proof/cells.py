@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bellhousing_conformance.against import LiveOther
+from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Address, Calls
 from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examiner, TargetLost
 from bellhousing_conformance.oracles import oracle_of
 from bellhousing_conformance.preflight import HalfImplemented, Unjudgeable, look
+from bellhousing_conformance.proof.declared import bench_of
 from bellhousing_conformance.proof.matrix import CLEAN, Cell
 from bellhousing_conformance.report.model import Subject
 from bellhousing_conformance.saboteurs.proxy import proxied
-from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs
+from bellhousing_conformance.saboteurs.saboteur import Clean, saboteurs, spoilt
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 
@@ -35,12 +37,14 @@ async def cells(upstream: Target, saboteur: str, check_ids: Sequence[str], seed:
     kind = Clean if saboteur == CLEAN else saboteurs()[saboteur]
     chosen = [check for check in catalogue() if check.id in check_ids]
     row: dict[str, Cell] = {}
+    bench = bench_of(upstream)
     async with Calls(upstream.where, SILENCE_SECONDS) as clean:
         for check in chosen:
             # A proxy and a connection for each check: what one leaves behind is not the next one's.
             async with proxied(upstream.where.address, kind) as address:
-                target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS)
-                row[check.id] = await _cell(target, check, own_seed, clean)
+                hooks = spoilt(upstream.hooks, kind)
+                target = replace(upstream, where=Address(address), silence=SILENCE_SECONDS, hooks=hooks)
+                row[check.id] = await _cell(target, check, own_seed, clean, bench)
     return row
 
 
@@ -49,7 +53,7 @@ def row_seed(seed: int, saboteur: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{saboteur}".encode()).digest()[:4])
 
 
-async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
+async def _cell(target: Target, check: Check, seed: int, clean: Calls, bench: Bench) -> Cell:
     """Return what a check comes to; a paired one compares the target with the oracle behind `clean`."""
     async with Calls(target.where, target.silence) as calls:
         try:
@@ -62,6 +66,7 @@ async def _cell(target: Target, check: Check, seed: int, clean: Calls) -> Cell:
                 target.hooks,
                 oracle_of(model),
                 adapters=target.adapters,
+                bench=bench,
                 shares_process=True,
             )
             if check.paired:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
@@ -101,14 +102,19 @@ async def _run(plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], No
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         for row, kept in zip(plan, found, strict=True):
-            alone = [check.id for check in row.checks if check.alone]
-            for each in alone:
-                kept.update(await cells(target, row.saboteur, [each], row.seed))
+            alone = [check for check in row.checks if check.alone]
+            for _, each in groupby(alone, key=_company):
+                kept.update(await cells(target, row.saboteur, [check.id for check in each], row.seed))
                 await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
                 await server.wait_serving(LOAD_SECONDS)
             if alone:
                 told(row, kept)
     return found
+
+
+def _company(check: Check) -> str:
+    """Return what checks that run alone have in common when they may follow each other: they share a soak."""
+    return check.profile if check.profile == "soak" else check.id
 
 
 def wanted(name: str, kind: type[Saboteur], checks: Sequence[Check], seed: int, every: int) -> list[Check]:

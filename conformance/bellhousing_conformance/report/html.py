@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bellhousing_conformance.check import CONFORMANT
 from bellhousing_conformance.proof.matrix import CLEAN, KillMatrix
-from bellhousing_conformance.report import plots, reading
+from bellhousing_conformance.report import load_plots, plots, reading
 from bellhousing_conformance.report.comparison import KINDS, changes, differences, matrix
 from bellhousing_conformance.report.model import ConformanceReport
 
@@ -17,12 +17,13 @@ SYMBOLS: dict[reading.Tone, str] = {"good": "✓", "bad": "✗", "trouble": "!",
 """Beside each colour a sign, for those who do not see it."""
 
 
-def html(report: ConformanceReport, _folder: Path) -> str:
-    """Return the page of a report."""
+def html(report: ConformanceReport, folder: Path) -> str:
+    """Return the page of a report, with pictures of the samples in its folder."""
     pictures = {
         "durations": plots.durations(report.checks),
         "quantiles": plots.quantiles(report.checks),
         "divergences": plots.divergences(report.checks),
+        "charts": load_plots.charts(report, folder),
         "partings": plots.first_differences(report.checks),
     }
     return _page("report.html.j2", report=report, matrix=matrix([report]), **pictures)

@@ -22,6 +22,7 @@ TONES: dict[str, Tone] = {
     "NOT_RUN": "open",
     "SKIPPED": "open",
     "XFAIL": "open",
+    "MEASURED": "note",
     "NOT_SUPPORTED": "note",
     "DIVERGENCE": "note",
     "": "empty",
@@ -119,9 +120,17 @@ def cell(report: ConformanceReport, name: str) -> Cell:
     passed, total = profile.counts.get(Status.PASS, 0), sum(profile.counts.values())
     verdict: str = profile.verdict
     if verdict == "PASS" and not passed and Status.DIVERGENCE not in profile.counts:
-        verdict = "NOT_SUPPORTED" if set(profile.counts) == {Status.NOT_SUPPORTED} else "PARTIAL"
+        verdict = _unpassed(profile)
     others: dict[Status, int] = {status: count for status, count in profile.counts.items() if status is not Status.PASS}
     return Cell(verdict=verdict, tone=TONES[verdict], passed=passed, total=total, rest=counted(others))
+
+
+def _unpassed(profile: Profile) -> str:
+    """Return what to call a profile in which nothing failed and nothing passed."""
+    seen = set(profile.counts) - {Status.NOT_SUPPORTED}
+    if not seen:
+        return "NOT_SUPPORTED"
+    return "MEASURED" if seen == {Status.MEASURED} else "PARTIAL"
 
 
 def with_status(results: Sequence[Result], statuses: Sequence[Status]) -> list[Result]:

@@ -12,7 +12,7 @@ from bellhousing_conformance.report.samples import read_samples
 from bellhousing_conformance.stats import ALPHAS
 from bellhousing_conformance.verdict import Status
 
-DECIDED = (Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.DIVERGENCE)
+DECIDED = (Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.DIVERGENCE, Status.MEASURED)
 
 
 def disagreements(report: ConformanceReport, folder: Path, checks: dict[str, Check]) -> list[str]:

@@ -9,6 +9,7 @@ import grpc
 
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.saboteurs import defects
+from bellhousing_conformance.targets.hooks import Hook, HookName, Hooks
 
 
 class Saboteur:
@@ -41,6 +42,11 @@ class Saboteur:
     def answered(self, method: str, answer: Any) -> None:
         """Change the answer of another unary method, such as `GetModel`, in place."""
 
+    @classmethod
+    def hooked(cls, name: HookName, answer: str) -> str:  # noqa: ARG003 - for those that override it
+        """Return what becomes of what a hook of the target answers; what the proxy itself holds is added here."""
+        return answer
+
     async def refused(self, code: grpc.StatusCode) -> grpc.StatusCode:
         """Return what becomes of the status of a failed call."""
         return code
@@ -48,6 +54,18 @@ class Saboteur:
     def failed(self, method: str) -> Any:  # noqa: ARG002 - for those that override it
         """Return an answer in place of the failure of a unary method; None lets it fail."""
         return None
+
+
+def spoilt(hooks: Hooks, kind: type[Saboteur]) -> Hooks:
+    """Return the hooks of a target behind a saboteur's proxy."""
+
+    def through(name: HookName, hook: Hook) -> Hook:
+        async def call() -> str:
+            return kind.hooked(name, await hook())
+
+        return call
+
+    return Hooks({name: through(name, hook) for name, hook in hooks.known.items()})
 
 
 class Clean(Saboteur):

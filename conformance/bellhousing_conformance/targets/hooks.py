@@ -5,16 +5,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-HookName = Literal["start", "stop", "kill", "fault", "rss", "stats"]
+HookName = Literal["start", "stop", "kill", "fault", "rss", "stats", "metrics"]
 Hook = Callable[[], Awaitable[str]]
 """Does what its name says.
 
 `fault` ends a process of the engine, one rank where there are several, and leaves the server. What a hook returns
-matters for `rss` (bytes, of all processes) and `stats` alone: a JSON object that may tell `processes` (of the server
-and everything that it started, 0 once it has ended) and their open `files`.
+matters for three alone: `rss` (bytes, of all processes), `metrics` (text in Prometheus' format) and `stats`, a JSON
+object that may tell `processes` (of the server and everything that it started, 0 once it has ended), their open `files`
+and their `threads`.
 """
 
 HOOK_SECONDS = 120.0
+METRICS_SECONDS = 10.0
 
 
 class HookFailed(Exception):
@@ -42,6 +44,25 @@ class Hooks:
     def without(self, *names: HookName) -> "Hooks":
         """Return the hooks but for some."""
         return replace(self, known={name: hook for name, hook in self.known.items() if name not in names})
+
+
+def metrics_hook(url: str) -> Hook:
+    """Return the hook `metrics` of a URL that Prometheus would scrape. It raises `HookFailed` unless that answers."""
+
+    async def scrape() -> str:
+        import aiohttp
+
+        try:
+            timeout = aiohttp.ClientTimeout(total=METRICS_SECONDS)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise HookFailed(f"hook metrics: {url}: {type(error).__name__}: {error}") from error
+        if answer.status != 200:
+            raise HookFailed(f"hook metrics: {url}: expected status 200, found {answer.status}")
+        return text
+
+    return scrape
 
 
 def command_hook(name: str, command: Sequence[str]) -> Hook:

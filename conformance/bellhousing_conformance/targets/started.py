@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from bellhousing.launch import ServerProcess
+from bellhousing.process.ports import free_port
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.targets.adapters import write_adapters
 from bellhousing_conformance.targets.faults import fault_hook, mortal
-from bellhousing_conformance.targets.hooks import Hook, HookFailed, HookName, Hooks
+from bellhousing_conformance.targets.hooks import Hook, HookFailed, HookName, Hooks, metrics_hook
 from bellhousing_conformance.targets.target import Target
 
 LOAD_SECONDS = 600.0
+METRICS_PORT = "BELLHOUSING_PROMETHEUS_PORT"
+"""The setting of the plugin that tells metrics; a server without it takes no notice."""
+
 MOST_QUEUED = 128
 """A queue that a test can fill, and that holds the checks' own requests."""
 
@@ -44,13 +48,26 @@ async def launched(
     with tempfile.TemporaryDirectory(prefix="bellhousing-adapters-") as folder:
         adapters = write_adapters(Path(folder), _directory(models[0]))
         first = mortal({"adapter_roots": [folder], "admission": {"max_queued": MOST_QUEUED}, **models[0]})
-        async with ServerProcess([first, *models[1:]], python=python) as server:
+        port = free_port()
+        variables = {METRICS_PORT: str(port)}
+        async with ServerProcess([first, *models[1:]], python=python, variables=variables) as server:
             await server.wait_serving(load_seconds)
-            name, hooks = str(first.get("name", "")), hooks_of(server, first)
+            metrics = await _metrics(port)
+            name, hooks = str(first.get("name", "")), hooks_of(server, first, metrics)
             yield server, Target(Address(server.address), name, hooks, adapters=adapters)
 
 
-def hooks_of(server: ServerProcess, model: Mapping[str, Any]) -> Hooks:
+async def _metrics(port: int) -> Hook | None:
+    """Return the hook `metrics` of a port; None where nobody answers: the plugin is not in the server's environment."""
+    hook = metrics_hook(f"http://127.0.0.1:{port}/metrics")
+    try:
+        await hook()
+    except HookFailed:
+        return None
+    return hook
+
+
+def hooks_of(server: ServerProcess, model: Mapping[str, Any], metrics: Hook | None = None) -> Hooks:
     """Return the hooks of a server. `start` returns before it serves, `stop` when it has ended."""
     sessions: set[int] = {server.pid} if server.pid else set()
 
@@ -75,6 +92,8 @@ def hooks_of(server: ServerProcess, model: Mapping[str, Any]) -> Hooks:
         return json.dumps(_stats(sessions))
 
     known: dict[HookName, Hook] = {"start": start, "stop": stop, "kill": kill, "rss": rss, "stats": stats}
+    if metrics:
+        known["metrics"] = metrics
     fault = fault_hook(server, model)
     return Hooks({**known, "fault": fault} if fault else known)
 
@@ -100,16 +119,17 @@ def _resident_bytes(pid: int | None) -> int:
 
 
 def _stats(sessions: set[int]) -> dict[str, int]:
-    """Count the processes of some sessions, whoever their parent is by now, and their open files."""
+    """Count the processes of some sessions, whoever their parent is by now, their open files and their threads."""
     import psutil
 
-    processes = files = 0
+    processes = files = threads = 0
     for process in _of_sessions(sessions):
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
                 files += process.num_fds()
+                threads += process.num_threads()
                 processes += 1
-    return {"processes": processes, "files": files}
+    return {"processes": processes, "files": files, "threads": threads}
 
 
 def _of_sessions(sessions: set[int]) -> Iterator[Any]:

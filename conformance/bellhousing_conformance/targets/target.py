@@ -13,7 +13,7 @@ from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
 from bellhousing_conformance.calls import Address
-from bellhousing_conformance.targets.hooks import HookName, Hooks, command_hook
+from bellhousing_conformance.targets.hooks import Hook, HookName, Hooks, command_hook, metrics_hook
 
 SILENCE_SECONDS = 60.0
 LOADING_SECONDS = 300.0
@@ -44,7 +44,10 @@ class TlsFile(Strict):
 
 
 class TargetFile(Strict):
-    """The TOML file of a target. `token_env` names the variable that holds the token: secrets stay out of files."""
+    """The TOML file of a target. `token_env` names the variable that holds the token: secrets stay out of files.
+
+    `metrics` is the URL that Prometheus scrapes: the hook of that name for who needs no command.
+    """
 
     address: str = Field(min_length=1)
     model: str = ""
@@ -55,6 +58,12 @@ class TargetFile(Strict):
     tls: TlsFile | None = None
     hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
     adapters: tuple[str, ...] = ()
+    metrics: str = ""
+
+    def known_hooks(self) -> Hooks:
+        """Return the hooks of the file."""
+        known: dict[HookName, Hook] = {name: command_hook(name, command) for name, command in self.hooks.items()}
+        return Hooks({**known, "metrics": metrics_hook(self.metrics)} if self.metrics else known)
 
 
 def load_target(file: Path) -> Target:
@@ -71,6 +80,5 @@ def load_target(file: Path) -> Target:
     if told.token_env and not token:
         raise ConfigurationError(f"target file {str(file)!r}: expected a token in {told.token_env}, found none")
     tls = Tls(told.tls.ca, told.tls.certificate, told.tls.key) if told.tls else None
-    hooks = Hooks({name: command_hook(name, command) for name, command in told.hooks.items()})
     where = Address(told.address, tls, token, told.insecure)
-    return Target(where, told.model, hooks, told.silence_seconds, told.loading_seconds, told.adapters)
+    return Target(where, told.model, told.known_hooks(), told.silence_seconds, told.loading_seconds, told.adapters)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bellhousing import __version__
-from bellhousing.cli import chat, doctor, generate, inspection, migrate, new_backend, operation, serve, tune
+from bellhousing.cli import adapters, chat, doctor, generate, inspection, migrate, new_backend, operation, serve, tune
 from bellhousing.cli.output import WRONG, exit_code, fail
 from bellhousing.errors import BellhousingError, ConfigurationError
 from bellhousing.plugins import Plugins
@@ -21,7 +21,7 @@ def build(plugins: Plugins) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for part in (serve, generate, chat, inspection, operation, tune, migrate, doctor, new_backend):
+    for part in (serve, generate, chat, inspection, operation, adapters, tune, migrate, doctor, new_backend):
         part.add(app, plugins)
     plugins.commands(app)
     return app

@@ -1,7 +1,8 @@
 """What both clients need beside generation: requests of one line, and reading streams of progress."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from bellhousing.v1 import admin_pb2, admin_pb2_grpc, discovery_pb2_grpc, inference_pb2_grpc
 from bellhousing.v1 import inference_pb2 as pb
@@ -58,8 +59,19 @@ def embed_request(inputs: list[str], model: str, dimensions: int | None) -> pb.E
     return pb.EmbedRequest(model=model, inputs=[pb.EmbedInput(text=text) for text in inputs], dimensions=dimensions)
 
 
-def register_request(name: str, source: str, model: str, expected_digest: str, tenant: str) -> Any:
-    """Return the request."""
-    return admin_pb2.RegisterAdapterRequest(
-        model=model, name=name, source=source, expected_digest=expected_digest, tenant=tenant
-    )
+class AdapterFields(TypedDict, total=False):
+    """What may be said of an adapter: its tenant, its tags, and whether it is pinned."""
+
+    tenant: str
+    tags: Sequence[str]
+    pinned: bool
+
+
+class AdapterFilter(TypedDict, total=False):
+    """Which adapters are wanted, as the fields of `ListAdaptersRequest` of these names."""
+
+    name_prefix: str
+    states: Sequence[admin_pb2.AdapterState]
+    tenant: str
+    tags: Sequence[str]
+    base_model: str

@@ -11,13 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bellhousing.client.arguments import GenerateArguments, Message, generate_request
 from bellhousing.client.connection import DEFAULT_ADDRESS, OPTIONS, Tls, call_metadata
 from bellhousing.client.failures import failure
-from bellhousing.client.messages import Received, Stubs, embed_request, register_request, tokenize_request
+from bellhousing.client.messages import AdapterFields, AdapterFilter, Received, Stubs, embed_request, tokenize_request
 from bellhousing.client.retry import RetryPolicy
 from bellhousing.errors import BellhousingError, DeadlineExceeded
 from bellhousing.v1 import admin_pb2, discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 
 Answer = TypeVar("Answer")
+MOST_IN_PAGE = 1000
 
 
 class Stream:
@@ -219,20 +220,58 @@ class Client:
         yield from self._watch(self._stubs.admin.UnloadModel, admin_pb2.UnloadModelRequest(model=name))
 
     def register_adapter(
-        self, name: str, source: str, *, model: str = "", expected_digest: str = "", tenant: str = ""
+        self, name: str, source: str, *, model: str = "", expected_digest: str = "", **fields: Unpack[AdapterFields]
     ) -> admin_pb2.Adapter:
         """Make an adapter known."""
-        request = register_request(name, source, model, expected_digest, tenant)
+        request = admin_pb2.RegisterAdapterRequest(
+            model=model, name=name, source=source, expected_digest=expected_digest, **fields
+        )
         return (self._ask(self._stubs.admin.RegisterAdapter, request)).adapter  # type: ignore[no-any-return]
+
+    def import_adapters(
+        self, source: str, *, model: str = "", name_prefix: str = "", **fields: Unpack[AdapterFields]
+    ) -> Iterator[admin_pb2.ImportAdaptersResponse]:
+        """Register every adapter of a directory; yield what becomes of each, and in the end of all."""
+        request = admin_pb2.ImportAdaptersRequest(model=model, source=source, name_prefix=name_prefix, **fields)
+        yield from self._watch(self._stubs.admin.ImportAdapters, request)
+
+    def adapter(self, name: str, *, model: str = "") -> admin_pb2.Adapter:
+        """Return one adapter."""
+        request = admin_pb2.GetAdapterRequest(model=model, name=name)
+        return (self._ask(self._stubs.admin.GetAdapter, request)).adapter  # type: ignore[no-any-return]
+
+    def adapters(
+        self, *, model: str = "", page_size: int = MOST_IN_PAGE, **wanted: Unpack[AdapterFilter]
+    ) -> Iterator[admin_pb2.Adapter]:
+        """Yield the registered adapters by name, a page at a time."""
+        request = admin_pb2.ListAdaptersRequest(model=model, page_size=page_size, **wanted)
+        while True:
+            page = self._ask(self._stubs.admin.ListAdapters, request)
+            yield from page.adapters
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def watch_adapters(
+        self, *, model: str = "", name_prefix: str = "", tenant: str = "", tags: Sequence[str] = ()
+    ) -> Iterator[admin_pb2.WatchAdaptersResponse]:
+        """Yield the adapters of now, then their changes."""
+        request = admin_pb2.WatchAdaptersRequest(model=model, name_prefix=name_prefix, tenant=tenant, tags=tags)
+        yield from self._watch(self._stubs.admin.WatchAdapters, request)
+
+    def pin_adapter(self, name: str, *, model: str = "", pinned: bool = True) -> admin_pb2.Adapter:
+        """Pin an adapter, or free it."""
+        request = admin_pb2.PinAdapterRequest(model=model, name=name, pinned=pinned)
+        return (self._ask(self._stubs.admin.PinAdapter, request)).adapter  # type: ignore[no-any-return]
 
     def load_adapter(self, name: str, *, model: str = "") -> admin_pb2.Adapter:
         """Bring an adapter onto the device."""
         request = admin_pb2.LoadAdapterRequest(model=model, name=name)
         return (self._ask(self._stubs.admin.LoadAdapter, request)).adapter  # type: ignore[no-any-return]
 
-    def unload_adapter(self, name: str, *, model: str = "", forget: bool = False) -> None:
-        """Take an adapter off the device."""
-        request = admin_pb2.UnloadAdapterRequest(model=model, name=name, forget=forget)
+    def unload_adapter(self, name: str, *, model: str = "", forget: bool = False, allow_missing: bool = False) -> None:
+        """Take an adapter off the device, and forget it if asked to."""
+        request = admin_pb2.UnloadAdapterRequest(model=model, name=name, forget=forget, allow_missing=allow_missing)
         self._ask(self._stubs.admin.UnloadAdapter, request)
 
     def abort(self, request_id: str) -> None:

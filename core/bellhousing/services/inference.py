@@ -160,14 +160,14 @@ class _Call:
         deadline = _deadline(context)
         with ExitStack() as held:
             try:
-                model, generation = self._accept(request, context, timeline, deadline)
+                model, generation = await self._accept(request, context, timeline, deadline)
                 held.enter_context(model.holding(generation))
             except Exception as error:
                 self._refused(timeline, error)
                 raise
             return await self._observed(generation, model, deadline, send)
 
-    def _accept(
+    async def _accept(
         self, request: pb.GenerateRequest, context: Context, timeline: Timeline, deadline: float | None
     ) -> tuple[ServedModel, Generation]:
         """Return what is to run and note on the timeline what becomes known. Raises any `BellhousingError`."""
@@ -179,7 +179,7 @@ class _Call:
         if model.state != "serving":
             raise model.unavailable()
         if request.adapter and model.info.capabilities.range_of("adapter"):
-            model.adapters.find(request.adapter, caller.tenant)
+            await model.adapters.look_up(request.adapter, caller.tenant)
         accepted = self._accepted = accept(request, model.info)
         asked = accepted.request
         timeline.request_id, timeline.adapter = asked.id, asked.adapter

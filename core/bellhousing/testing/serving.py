@@ -48,6 +48,7 @@ async def serving(
     known = {} if isinstance(backend, str) else {backend.name: backend}
     name = backend if isinstance(backend, str) else backend.name
     flags: dict[str, Any] = {
+        "adapters": {"registry": "memory"},
         **(config or {}),
         "server": {"port": 0, **(config or {}).get("server", {})},
         "models": [{"backend": name, "options": options or {}, **(model or {})}],

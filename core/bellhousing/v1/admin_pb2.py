@@ -26,15 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62\x65llhousing/v1/admin.proto\x12\x0e\x62\x65llhousing.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"y\n\x11LoadModelResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.bellhousing.v1.ProgressH\x00\x12-\n\x06loaded\x18\x02 \x01(\x0b\x32\x1b.bellhousing.v1.ModelLoadedH\x00\x42\x07\n\x05\x65vent\"D\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04unit\x18\x04 \x01(\t\"N\n\x0bModelLoaded\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x7f\n\x13UnloadModelResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.bellhousing.v1.ProgressH\x00\x12\x31\n\x08unloaded\x18\x02 \x01(\x0b\x32\x1d.bellhousing.v1.ModelUnloadedH\x00\x42\x07\n\x05\x65vent\"\'\n\rModelUnloaded\x12\x16\n\x0e\x65nded_requests\x18\x01 \x01(\r\",\n\x0cSleepRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\"\x0f\n\rSleepResponse\"\x1c\n\x0bWakeRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x0e\n\x0cWakeResponse\"\xc0\x02\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0c\n\x04rank\x18\x06 \x01(\r\x12\x16\n\x0etarget_modules\x18\x07 \x03(\t\x12+\n\x05state\x18\x08 \x01(\x0e\x32\x1c.bellhousing.v1.AdapterState\x12\x14\n\x0cstate_detail\x18\t \x01(\t\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x12\n\nsize_bytes\x18\x0b \x01(\x04\x12\x0e\n\x06tenant\x18\x0c \x01(\t\x12-\n\tlast_used\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nload_count\x18\x0e \x01(\x04J\x04\x08\x0f\x10 \"~\n\x16RegisterAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x04 \x01(\t\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"C\n\x17RegisterAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"1\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"k\n\x13LoadAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66orget\x18\x03 \x01(\x08\"\x17\n\x15UnloadAdapterResponse\"@\n\x11PinAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06pinned\x18\x03 \x01(\x08\">\n\x12PinAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"\x94\x01\n\x13ListAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.bellhousing.v1.AdapterState\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\tJ\x04\x08\x06\x10\x10\"Z\n\x14ListAdaptersResponse\x12)\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x17.bellhousing.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x0f\n\rAbortResponse\"8\n\x0c\x44rainRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\rDrainResponse\x12\x11\n\tin_flight\x18\x01 \x01(\r*\xb3\x01\n\x0c\x41\x64\x61pterState\x12\x1d\n\x19\x41\x44\x41PTER_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x44\x41PTER_STATE_REGISTERED\x10\x01\x12\x1a\n\x16\x41\x44\x41PTER_STATE_FETCHING\x10\x02\x12\x16\n\x12\x41\x44\x41PTER_STATE_HOST\x10\x03\x12\x18\n\x14\x41\x44\x41PTER_STATE_DEVICE\x10\x04\x12\x18\n\x14\x41\x44\x41PTER_STATE_FAILED\x10\x05\x32\x94\x07\n\x05\x41\x64min\x12R\n\tLoadModel\x12 .bellhousing.v1.LoadModelRequest\x1a!.bellhousing.v1.LoadModelResponse0\x01\x12X\n\x0bUnloadModel\x12\".bellhousing.v1.UnloadModelRequest\x1a#.bellhousing.v1.UnloadModelResponse0\x01\x12\x44\n\x05Sleep\x12\x1c.bellhousing.v1.SleepRequest\x1a\x1d.bellhousing.v1.SleepResponse\x12\x41\n\x04Wake\x12\x1b.bellhousing.v1.WakeRequest\x1a\x1c.bellhousing.v1.WakeResponse\x12\x62\n\x0fRegisterAdapter\x12&.bellhousing.v1.RegisterAdapterRequest\x1a\'.bellhousing.v1.RegisterAdapterResponse\x12V\n\x0bLoadAdapter\x12\".bellhousing.v1.LoadAdapterRequest\x1a#.bellhousing.v1.LoadAdapterResponse\x12\\\n\rUnloadAdapter\x12$.bellhousing.v1.UnloadAdapterRequest\x1a%.bellhousing.v1.UnloadAdapterResponse\x12S\n\nPinAdapter\x12!.bellhousing.v1.PinAdapterRequest\x1a\".bellhousing.v1.PinAdapterResponse\x12Y\n\x0cListAdapters\x12#.bellhousing.v1.ListAdaptersRequest\x1a$.bellhousing.v1.ListAdaptersResponse\x12\x44\n\x05\x41\x62ort\x12\x1c.bellhousing.v1.AbortRequest\x1a\x1d.bellhousing.v1.AbortResponse\x12\x44\n\x05\x44rain\x12\x1c.bellhousing.v1.DrainRequest\x1a\x1d.bellhousing.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62\x65llhousing/v1/admin.proto\x12\x0e\x62\x65llhousing.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"y\n\x11LoadModelResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.bellhousing.v1.ProgressH\x00\x12-\n\x06loaded\x18\x02 \x01(\x0b\x32\x1b.bellhousing.v1.ModelLoadedH\x00\x42\x07\n\x05\x65vent\"D\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04unit\x18\x04 \x01(\t\"N\n\x0bModelLoaded\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x7f\n\x13UnloadModelResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.bellhousing.v1.ProgressH\x00\x12\x31\n\x08unloaded\x18\x02 \x01(\x0b\x32\x1d.bellhousing.v1.ModelUnloadedH\x00\x42\x07\n\x05\x65vent\"\'\n\rModelUnloaded\x12\x16\n\x0e\x65nded_requests\x18\x01 \x01(\r\",\n\x0cSleepRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\"\x0f\n\rSleepResponse\"\x1c\n\x0bWakeRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x0e\n\x0cWakeResponse\"\xa1\x03\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0c\n\x04rank\x18\x06 \x01(\r\x12\x16\n\x0etarget_modules\x18\x07 \x03(\t\x12+\n\x05state\x18\x08 \x01(\x0e\x32\x1c.bellhousing.v1.AdapterState\x12\x14\n\x0cstate_detail\x18\t \x01(\t\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x12\n\nsize_bytes\x18\x0b \x01(\x04\x12\x0e\n\x06tenant\x18\x0c \x01(\t\x12-\n\tlast_used\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nload_count\x18\x0e \x01(\x04\x12\x0c\n\x04tags\x18  \x03(\t\x12\x10\n\x08replicas\x18! \x03(\t\x12\x0f\n\x07running\x18\" \x01(\r\x12.\n\nregistered\x18# \x01(\x0b\x32\x1a.google.protobuf.TimestampJ\x04\x08\x0f\x10 \"\x8c\x01\n\x16RegisterAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x04 \x01(\t\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\x12\x0c\n\x04tags\x18\x07 \x03(\t\"C\n\x17RegisterAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"1\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"k\n\x13LoadAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Z\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66orget\x18\x03 \x01(\x08\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"\x17\n\x15UnloadAdapterResponse\"@\n\x11PinAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06pinned\x18\x03 \x01(\x08\">\n\x12PinAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"\xc6\x01\n\x13ListAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.bellhousing.v1.AdapterState\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0e\n\x06tenant\x18\x10 \x01(\t\x12\x0c\n\x04tags\x18\x11 \x03(\t\x12\x12\n\nbase_model\x18\x12 \x01(\tJ\x04\x08\x06\x10\x10\"Z\n\x14ListAdaptersResponse\x12)\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x17.bellhousing.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x11GetAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\">\n\x12GetAdapterResponse\x12(\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"X\n\x14WatchAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0bname_prefix\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\"p\n\x15WatchAdaptersResponse\x12-\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x1d.bellhousing.v1.AdapterChange\x12(\n\x07\x61\x64\x61pter\x18\x02 \x01(\x0b\x32\x17.bellhousing.v1.Adapter\"y\n\x15ImportAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"\xbe\x01\n\x16ImportAdaptersResponse\x12-\n\nregistered\x18\x01 \x01(\x0b\x32\x17.bellhousing.v1.AdapterH\x00\x12\x31\n\x07refused\x18\x02 \x01(\x0b\x32\x1e.bellhousing.v1.RefusedAdapterH\x00\x12*\n\x04\x64one\x18\x03 \x01(\x0b\x32\x1a.bellhousing.v1.ImportDoneH\x00\x12\r\n\x05total\x18\x04 \x01(\rB\x07\n\x05\x65vent\"?\n\x0eRefusedAdapter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"1\n\nImportDone\x12\x12\n\nregistered\x18\x01 \x01(\r\x12\x0f\n\x07refused\x18\x02 \x01(\r\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x0f\n\rAbortResponse\"8\n\x0c\x44rainRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\rDrainResponse\x12\x11\n\tin_flight\x18\x01 \x01(\r*\xb3\x01\n\x0c\x41\x64\x61pterState\x12\x1d\n\x19\x41\x44\x41PTER_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x44\x41PTER_STATE_REGISTERED\x10\x01\x12\x1a\n\x16\x41\x44\x41PTER_STATE_FETCHING\x10\x02\x12\x16\n\x12\x41\x44\x41PTER_STATE_HOST\x10\x03\x12\x18\n\x14\x41\x44\x41PTER_STATE_DEVICE\x10\x04\x12\x18\n\x14\x41\x44\x41PTER_STATE_FAILED\x10\x05*\xbf\x01\n\rAdapterChange\x12\x1e\n\x1a\x41\x44\x41PTER_CHANGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTER_CHANGE_PRESENT\x10\x01\x12\x1b\n\x17\x41\x44\x41PTER_CHANGE_COMPLETE\x10\x02\x12\x1d\n\x19\x41\x44\x41PTER_CHANGE_REGISTERED\x10\x03\x12\x1a\n\x16\x41\x44\x41PTER_CHANGE_CHANGED\x10\x04\x12\x1a\n\x16\x41\x44\x41PTER_CHANGE_REMOVED\x10\x05\x32\xac\t\n\x05\x41\x64min\x12R\n\tLoadModel\x12 .bellhousing.v1.LoadModelRequest\x1a!.bellhousing.v1.LoadModelResponse0\x01\x12X\n\x0bUnloadModel\x12\".bellhousing.v1.UnloadModelRequest\x1a#.bellhousing.v1.UnloadModelResponse0\x01\x12\x44\n\x05Sleep\x12\x1c.bellhousing.v1.SleepRequest\x1a\x1d.bellhousing.v1.SleepResponse\x12\x41\n\x04Wake\x12\x1b.bellhousing.v1.WakeRequest\x1a\x1c.bellhousing.v1.WakeResponse\x12\x62\n\x0fRegisterAdapter\x12&.bellhousing.v1.RegisterAdapterRequest\x1a\'.bellhousing.v1.RegisterAdapterResponse\x12V\n\x0bLoadAdapter\x12\".bellhousing.v1.LoadAdapterRequest\x1a#.bellhousing.v1.LoadAdapterResponse\x12\\\n\rUnloadAdapter\x12$.bellhousing.v1.UnloadAdapterRequest\x1a%.bellhousing.v1.UnloadAdapterResponse\x12S\n\nPinAdapter\x12!.bellhousing.v1.PinAdapterRequest\x1a\".bellhousing.v1.PinAdapterResponse\x12Y\n\x0cListAdapters\x12#.bellhousing.v1.ListAdaptersRequest\x1a$.bellhousing.v1.ListAdaptersResponse\x12S\n\nGetAdapter\x12!.bellhousing.v1.GetAdapterRequest\x1a\".bellhousing.v1.GetAdapterResponse\x12^\n\rWatchAdapters\x12$.bellhousing.v1.WatchAdaptersRequest\x1a%.bellhousing.v1.WatchAdaptersResponse0\x01\x12\x61\n\x0eImportAdapters\x12%.bellhousing.v1.ImportAdaptersRequest\x1a&.bellhousing.v1.ImportAdaptersResponse0\x01\x12\x44\n\x05\x41\x62ort\x12\x1c.bellhousing.v1.AbortRequest\x1a\x1d.bellhousing.v1.AbortResponse\x12\x44\n\x05\x44rain\x12\x1c.bellhousing.v1.DrainRequest\x1a\x1d.bellhousing.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bellhousing.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADAPTERSTATE']._serialized_start=2072
-  _globals['_ADAPTERSTATE']._serialized_end=2251
+  _globals['_ADAPTERSTATE']._serialized_start=3007
+  _globals['_ADAPTERSTATE']._serialized_end=3186
+  _globals['_ADAPTERCHANGE']._serialized_start=3189
+  _globals['_ADAPTERCHANGE']._serialized_end=3380
   _globals['_LOADMODELREQUEST']._serialized_start=111
   _globals['_LOADMODELREQUEST']._serialized_end=144
   _globals['_LOADMODELRESPONSE']._serialized_start=146
@@ -58,35 +60,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WAKERESPONSE']._serialized_start=761
   _globals['_WAKERESPONSE']._serialized_end=775
   _globals['_ADAPTER']._serialized_start=778
-  _globals['_ADAPTER']._serialized_end=1098
-  _globals['_REGISTERADAPTERREQUEST']._serialized_start=1100
-  _globals['_REGISTERADAPTERREQUEST']._serialized_end=1226
-  _globals['_REGISTERADAPTERRESPONSE']._serialized_start=1228
-  _globals['_REGISTERADAPTERRESPONSE']._serialized_end=1295
-  _globals['_LOADADAPTERREQUEST']._serialized_start=1297
-  _globals['_LOADADAPTERREQUEST']._serialized_end=1346
-  _globals['_LOADADAPTERRESPONSE']._serialized_start=1348
-  _globals['_LOADADAPTERRESPONSE']._serialized_end=1455
-  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1457
-  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1524
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1526
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1549
-  _globals['_PINADAPTERREQUEST']._serialized_start=1551
-  _globals['_PINADAPTERREQUEST']._serialized_end=1615
-  _globals['_PINADAPTERRESPONSE']._serialized_start=1617
-  _globals['_PINADAPTERRESPONSE']._serialized_end=1679
-  _globals['_LISTADAPTERSREQUEST']._serialized_start=1682
-  _globals['_LISTADAPTERSREQUEST']._serialized_end=1830
-  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1832
-  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1922
-  _globals['_ABORTREQUEST']._serialized_start=1924
-  _globals['_ABORTREQUEST']._serialized_end=1958
-  _globals['_ABORTRESPONSE']._serialized_start=1960
-  _globals['_ABORTRESPONSE']._serialized_end=1975
-  _globals['_DRAINREQUEST']._serialized_start=1977
-  _globals['_DRAINREQUEST']._serialized_end=2033
-  _globals['_DRAINRESPONSE']._serialized_start=2035
-  _globals['_DRAINRESPONSE']._serialized_end=2069
-  _globals['_ADMIN']._serialized_start=2254
-  _globals['_ADMIN']._serialized_end=3170
+  _globals['_ADAPTER']._serialized_end=1195
+  _globals['_REGISTERADAPTERREQUEST']._serialized_start=1198
+  _globals['_REGISTERADAPTERREQUEST']._serialized_end=1338
+  _globals['_REGISTERADAPTERRESPONSE']._serialized_start=1340
+  _globals['_REGISTERADAPTERRESPONSE']._serialized_end=1407
+  _globals['_LOADADAPTERREQUEST']._serialized_start=1409
+  _globals['_LOADADAPTERREQUEST']._serialized_end=1458
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=1460
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=1567
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1569
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1659
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1661
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1684
+  _globals['_PINADAPTERREQUEST']._serialized_start=1686
+  _globals['_PINADAPTERREQUEST']._serialized_end=1750
+  _globals['_PINADAPTERRESPONSE']._serialized_start=1752
+  _globals['_PINADAPTERRESPONSE']._serialized_end=1814
+  _globals['_LISTADAPTERSREQUEST']._serialized_start=1817
+  _globals['_LISTADAPTERSREQUEST']._serialized_end=2015
+  _globals['_LISTADAPTERSRESPONSE']._serialized_start=2017
+  _globals['_LISTADAPTERSRESPONSE']._serialized_end=2107
+  _globals['_GETADAPTERREQUEST']._serialized_start=2109
+  _globals['_GETADAPTERREQUEST']._serialized_end=2157
+  _globals['_GETADAPTERRESPONSE']._serialized_start=2159
+  _globals['_GETADAPTERRESPONSE']._serialized_end=2221
+  _globals['_WATCHADAPTERSREQUEST']._serialized_start=2223
+  _globals['_WATCHADAPTERSREQUEST']._serialized_end=2311
+  _globals['_WATCHADAPTERSRESPONSE']._serialized_start=2313
+  _globals['_WATCHADAPTERSRESPONSE']._serialized_end=2425
+  _globals['_IMPORTADAPTERSREQUEST']._serialized_start=2427
+  _globals['_IMPORTADAPTERSREQUEST']._serialized_end=2548
+  _globals['_IMPORTADAPTERSRESPONSE']._serialized_start=2551
+  _globals['_IMPORTADAPTERSRESPONSE']._serialized_end=2741
+  _globals['_REFUSEDADAPTER']._serialized_start=2743
+  _globals['_REFUSEDADAPTER']._serialized_end=2806
+  _globals['_IMPORTDONE']._serialized_start=2808
+  _globals['_IMPORTDONE']._serialized_end=2857
+  _globals['_ABORTREQUEST']._serialized_start=2859
+  _globals['_ABORTREQUEST']._serialized_end=2893
+  _globals['_ABORTRESPONSE']._serialized_start=2895
+  _globals['_ABORTRESPONSE']._serialized_end=2910
+  _globals['_DRAINREQUEST']._serialized_start=2912
+  _globals['_DRAINREQUEST']._serialized_end=2968
+  _globals['_DRAINRESPONSE']._serialized_start=2970
+  _globals['_DRAINRESPONSE']._serialized_end=3004
+  _globals['_ADMIN']._serialized_start=3383
+  _globals['_ADMIN']._serialized_end=4579
 # @@protoc_insertion_point(module_scope)

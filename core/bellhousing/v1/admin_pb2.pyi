@@ -16,12 +16,27 @@ class AdapterState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTER_STATE_HOST: _ClassVar[AdapterState]
     ADAPTER_STATE_DEVICE: _ClassVar[AdapterState]
     ADAPTER_STATE_FAILED: _ClassVar[AdapterState]
+
+class AdapterChange(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ADAPTER_CHANGE_UNSPECIFIED: _ClassVar[AdapterChange]
+    ADAPTER_CHANGE_PRESENT: _ClassVar[AdapterChange]
+    ADAPTER_CHANGE_COMPLETE: _ClassVar[AdapterChange]
+    ADAPTER_CHANGE_REGISTERED: _ClassVar[AdapterChange]
+    ADAPTER_CHANGE_CHANGED: _ClassVar[AdapterChange]
+    ADAPTER_CHANGE_REMOVED: _ClassVar[AdapterChange]
 ADAPTER_STATE_UNSPECIFIED: AdapterState
 ADAPTER_STATE_REGISTERED: AdapterState
 ADAPTER_STATE_FETCHING: AdapterState
 ADAPTER_STATE_HOST: AdapterState
 ADAPTER_STATE_DEVICE: AdapterState
 ADAPTER_STATE_FAILED: AdapterState
+ADAPTER_CHANGE_UNSPECIFIED: AdapterChange
+ADAPTER_CHANGE_PRESENT: AdapterChange
+ADAPTER_CHANGE_COMPLETE: AdapterChange
+ADAPTER_CHANGE_REGISTERED: AdapterChange
+ADAPTER_CHANGE_CHANGED: AdapterChange
+ADAPTER_CHANGE_REMOVED: AdapterChange
 
 class LoadModelRequest(_message.Message):
     __slots__ = ("model",)
@@ -102,7 +117,7 @@ class WakeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Adapter(_message.Message):
-    __slots__ = ("name", "model", "source", "digest", "base_model", "rank", "target_modules", "state", "state_detail", "pinned", "size_bytes", "tenant", "last_used", "load_count")
+    __slots__ = ("name", "model", "source", "digest", "base_model", "rank", "target_modules", "state", "state_detail", "pinned", "size_bytes", "tenant", "last_used", "load_count", "tags", "replicas", "running", "registered")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +132,10 @@ class Adapter(_message.Message):
     TENANT_FIELD_NUMBER: _ClassVar[int]
     LAST_USED_FIELD_NUMBER: _ClassVar[int]
     LOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     source: str
@@ -131,23 +150,29 @@ class Adapter(_message.Message):
     tenant: str
     last_used: _timestamp_pb2.Timestamp
     load_count: int
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., source: _Optional[str] = ..., digest: _Optional[str] = ..., base_model: _Optional[str] = ..., rank: _Optional[int] = ..., target_modules: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[AdapterState, str]] = ..., state_detail: _Optional[str] = ..., pinned: bool = ..., size_bytes: _Optional[int] = ..., tenant: _Optional[str] = ..., last_used: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., load_count: _Optional[int] = ...) -> None: ...
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    replicas: _containers.RepeatedScalarFieldContainer[str]
+    running: int
+    registered: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., source: _Optional[str] = ..., digest: _Optional[str] = ..., base_model: _Optional[str] = ..., rank: _Optional[int] = ..., target_modules: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[AdapterState, str]] = ..., state_detail: _Optional[str] = ..., pinned: bool = ..., size_bytes: _Optional[int] = ..., tenant: _Optional[str] = ..., last_used: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., load_count: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., replicas: _Optional[_Iterable[str]] = ..., running: _Optional[int] = ..., registered: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RegisterAdapterRequest(_message.Message):
-    __slots__ = ("model", "name", "source", "expected_digest", "tenant", "pinned")
+    __slots__ = ("model", "name", "source", "expected_digest", "tenant", "pinned", "tags")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_DIGEST_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     model: str
     name: str
     source: str
     expected_digest: str
     tenant: str
     pinned: bool
-    def __init__(self, model: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., expected_digest: _Optional[str] = ..., tenant: _Optional[str] = ..., pinned: bool = ...) -> None: ...
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., expected_digest: _Optional[str] = ..., tenant: _Optional[str] = ..., pinned: bool = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RegisterAdapterResponse(_message.Message):
     __slots__ = ("adapter",)
@@ -172,14 +197,16 @@ class LoadAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[Adapter, _Mapping]] = ..., elapsed: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class UnloadAdapterRequest(_message.Message):
-    __slots__ = ("model", "name", "forget")
+    __slots__ = ("model", "name", "forget", "allow_missing")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MISSING_FIELD_NUMBER: _ClassVar[int]
     model: str
     name: str
     forget: bool
-    def __init__(self, model: _Optional[str] = ..., name: _Optional[str] = ..., forget: bool = ...) -> None: ...
+    allow_missing: bool
+    def __init__(self, model: _Optional[str] = ..., name: _Optional[str] = ..., forget: bool = ..., allow_missing: bool = ...) -> None: ...
 
 class UnloadAdapterResponse(_message.Message):
     __slots__ = ()
@@ -202,18 +229,24 @@ class PinAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[Adapter, _Mapping]] = ...) -> None: ...
 
 class ListAdaptersRequest(_message.Message):
-    __slots__ = ("model", "states", "name_prefix", "page_size", "page_token")
+    __slots__ = ("model", "states", "name_prefix", "page_size", "page_token", "tenant", "tags", "base_model")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     NAME_PREFIX_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_FIELD_NUMBER: _ClassVar[int]
     model: str
     states: _containers.RepeatedScalarFieldContainer[AdapterState]
     name_prefix: str
     page_size: int
     page_token: str
-    def __init__(self, model: _Optional[str] = ..., states: _Optional[_Iterable[_Union[AdapterState, str]]] = ..., name_prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    tenant: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    base_model: str
+    def __init__(self, model: _Optional[str] = ..., states: _Optional[_Iterable[_Union[AdapterState, str]]] = ..., name_prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., tenant: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., base_model: _Optional[str] = ...) -> None: ...
 
 class ListAdaptersResponse(_message.Message):
     __slots__ = ("adapters", "next_page_token")
@@ -222,6 +255,86 @@ class ListAdaptersResponse(_message.Message):
     adapters: _containers.RepeatedCompositeFieldContainer[Adapter]
     next_page_token: str
     def __init__(self, adapters: _Optional[_Iterable[_Union[Adapter, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetAdapterRequest(_message.Message):
+    __slots__ = ("model", "name")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    name: str
+    def __init__(self, model: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class GetAdapterResponse(_message.Message):
+    __slots__ = ("adapter",)
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    adapter: Adapter
+    def __init__(self, adapter: _Optional[_Union[Adapter, _Mapping]] = ...) -> None: ...
+
+class WatchAdaptersRequest(_message.Message):
+    __slots__ = ("model", "name_prefix", "tenant", "tags")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    name_prefix: str
+    tenant: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., name_prefix: _Optional[str] = ..., tenant: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WatchAdaptersResponse(_message.Message):
+    __slots__ = ("change", "adapter")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    change: AdapterChange
+    adapter: Adapter
+    def __init__(self, change: _Optional[_Union[AdapterChange, str]] = ..., adapter: _Optional[_Union[Adapter, _Mapping]] = ...) -> None: ...
+
+class ImportAdaptersRequest(_message.Message):
+    __slots__ = ("model", "source", "name_prefix", "tenant", "tags", "pinned")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    source: str
+    name_prefix: str
+    tenant: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    pinned: bool
+    def __init__(self, model: _Optional[str] = ..., source: _Optional[str] = ..., name_prefix: _Optional[str] = ..., tenant: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: bool = ...) -> None: ...
+
+class ImportAdaptersResponse(_message.Message):
+    __slots__ = ("registered", "refused", "done", "total")
+    REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    registered: Adapter
+    refused: RefusedAdapter
+    done: ImportDone
+    total: int
+    def __init__(self, registered: _Optional[_Union[Adapter, _Mapping]] = ..., refused: _Optional[_Union[RefusedAdapter, _Mapping]] = ..., done: _Optional[_Union[ImportDone, _Mapping]] = ..., total: _Optional[int] = ...) -> None: ...
+
+class RefusedAdapter(_message.Message):
+    __slots__ = ("name", "reason", "message")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    message: str
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ImportDone(_message.Message):
+    __slots__ = ("registered", "refused")
+    REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    registered: int
+    refused: int
+    def __init__(self, registered: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class AbortRequest(_message.Message):
     __slots__ = ("request_id",)

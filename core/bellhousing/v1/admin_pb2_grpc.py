@@ -80,6 +80,21 @@ class AdminStub(object):
                 request_serializer=bellhousing_dot_v1_dot_admin__pb2.ListAdaptersRequest.SerializeToString,
                 response_deserializer=bellhousing_dot_v1_dot_admin__pb2.ListAdaptersResponse.FromString,
                 _registered_method=True)
+        self.GetAdapter = channel.unary_unary(
+                '/bellhousing.v1.Admin/GetAdapter',
+                request_serializer=bellhousing_dot_v1_dot_admin__pb2.GetAdapterRequest.SerializeToString,
+                response_deserializer=bellhousing_dot_v1_dot_admin__pb2.GetAdapterResponse.FromString,
+                _registered_method=True)
+        self.WatchAdapters = channel.unary_stream(
+                '/bellhousing.v1.Admin/WatchAdapters',
+                request_serializer=bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersRequest.SerializeToString,
+                response_deserializer=bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersResponse.FromString,
+                _registered_method=True)
+        self.ImportAdapters = channel.unary_stream(
+                '/bellhousing.v1.Admin/ImportAdapters',
+                request_serializer=bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersRequest.SerializeToString,
+                response_deserializer=bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersResponse.FromString,
+                _registered_method=True)
         self.Abort = channel.unary_unary(
                 '/bellhousing.v1.Admin/Abort',
                 request_serializer=bellhousing_dot_v1_dot_admin__pb2.AbortRequest.SerializeToString,
@@ -126,7 +141,9 @@ class AdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RegisterAdapter(self, request, context):
-        """Makes an adapter known; loads nothing. Idempotent for the same name and source.
+        """Makes an adapter known; loads nothing. Idempotent for the same name, source and tenant: tags given replace those
+        known, a pin is set, and the model of now becomes the one that it was registered for. It is remembered over restarts
+        of the server once this is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +164,7 @@ class AdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PinAdapter(self, request, context):
-        """Pins an adapter on the device, or frees it to be evicted.
+        """Pins an adapter on the device, or frees it to be evicted. It is remembered over restarts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +172,29 @@ class AdminServicer(object):
 
     def ListAdapters(self, request, context):
         """Lists registered adapters, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAdapter(self, request, context):
+        """Returns one adapter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAdapters(self, request, context):
+        """Streams the adapters of now, then every change of them. RESOURCE_EXHAUSTED ends it for a reader that falls more than
+        10,000 changes behind; it may begin anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportAdapters(self, request, context):
+        """Registers every adapter directly below a directory under its directory's name. Streams what became of each; the last
+        message, and only it, carries `done`. One that is refused keeps no other from being registered. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +262,21 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListAdapters,
                     request_deserializer=bellhousing_dot_v1_dot_admin__pb2.ListAdaptersRequest.FromString,
                     response_serializer=bellhousing_dot_v1_dot_admin__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'GetAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAdapter,
+                    request_deserializer=bellhousing_dot_v1_dot_admin__pb2.GetAdapterRequest.FromString,
+                    response_serializer=bellhousing_dot_v1_dot_admin__pb2.GetAdapterResponse.SerializeToString,
+            ),
+            'WatchAdapters': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAdapters,
+                    request_deserializer=bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersRequest.FromString,
+                    response_serializer=bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersResponse.SerializeToString,
+            ),
+            'ImportAdapters': grpc.unary_stream_rpc_method_handler(
+                    servicer.ImportAdapters,
+                    request_deserializer=bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersRequest.FromString,
+                    response_serializer=bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersResponse.SerializeToString,
             ),
             'Abort': grpc.unary_unary_rpc_method_handler(
                     servicer.Abort,
@@ -478,6 +533,87 @@ class Admin(object):
             '/bellhousing.v1.Admin/ListAdapters',
             bellhousing_dot_v1_dot_admin__pb2.ListAdaptersRequest.SerializeToString,
             bellhousing_dot_v1_dot_admin__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhousing.v1.Admin/GetAdapter',
+            bellhousing_dot_v1_dot_admin__pb2.GetAdapterRequest.SerializeToString,
+            bellhousing_dot_v1_dot_admin__pb2.GetAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAdapters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bellhousing.v1.Admin/WatchAdapters',
+            bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersRequest.SerializeToString,
+            bellhousing_dot_v1_dot_admin__pb2.WatchAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportAdapters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bellhousing.v1.Admin/ImportAdapters',
+            bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersRequest.SerializeToString,
+            bellhousing_dot_v1_dot_admin__pb2.ImportAdaptersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -229,7 +229,7 @@ class WatchLoadResponse(_message.Message):
     def __init__(self, load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("model", "state", "queued", "queued_tokens", "running", "max_running", "tokens_in_flight", "engine_waiting", "kv_cache_usage", "prefix_cache_queries", "prefix_cache_hits", "resident_adapters", "drain_rate", "speculative_acceptance", "engine_running")
+    __slots__ = ("model", "state", "queued", "queued_tokens", "running", "max_running", "tokens_in_flight", "engine_waiting", "kv_cache_usage", "prefix_cache_queries", "prefix_cache_hits", "resident_adapters", "drain_rate", "speculative_acceptance", "engine_running", "waiting_adapters", "adapter_slots")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +245,8 @@ class Load(_message.Message):
     DRAIN_RATE_FIELD_NUMBER: _ClassVar[int]
     SPECULATIVE_ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_SLOTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     state: ModelState
     queued: int
@@ -260,4 +262,6 @@ class Load(_message.Message):
     drain_rate: float
     speculative_acceptance: float
     engine_running: int
-    def __init__(self, model: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., queued: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., running: _Optional[int] = ..., max_running: _Optional[int] = ..., tokens_in_flight: _Optional[int] = ..., engine_waiting: _Optional[int] = ..., kv_cache_usage: _Optional[float] = ..., prefix_cache_queries: _Optional[int] = ..., prefix_cache_hits: _Optional[int] = ..., resident_adapters: _Optional[_Iterable[str]] = ..., drain_rate: _Optional[float] = ..., speculative_acceptance: _Optional[float] = ..., engine_running: _Optional[int] = ...) -> None: ...
+    waiting_adapters: _containers.RepeatedScalarFieldContainer[str]
+    adapter_slots: int
+    def __init__(self, model: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., queued: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., running: _Optional[int] = ..., max_running: _Optional[int] = ..., tokens_in_flight: _Optional[int] = ..., engine_waiting: _Optional[int] = ..., kv_cache_usage: _Optional[float] = ..., prefix_cache_queries: _Optional[int] = ..., prefix_cache_hits: _Optional[int] = ..., resident_adapters: _Optional[_Iterable[str]] = ..., drain_rate: _Optional[float] = ..., speculative_acceptance: _Optional[float] = ..., engine_running: _Optional[int] = ..., waiting_adapters: _Optional[_Iterable[str]] = ..., adapter_slots: _Optional[int] = ...) -> None: ...

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from bellhousing.buckets import REQUEST_DURATION
 from bellhousing.config import Config
-from bellhousing.hookspecs import AdapterEvent, EngineEvent
+from bellhousing.hookspecs import AdapterEvent, EngineEvent, ThrashEvent
 from bellhousing_prometheus.labels import BoundedLabel
 
 
@@ -24,6 +24,12 @@ class EngineMetrics:
         self._evictions = Counter(
             "bellhousing_adapter_evictions", "Adapters that made room for another.", names, registry=registry
         )
+        self._thrash = Counter(
+            "bellhousing_adapter_thrash",
+            "Minutes in which adapters were loaded that had just been evicted, one or more for each slot.",
+            names,
+            registry=registry,
+        )
         self._loads = Counter(
             "bellhousing_adapter_loads",
             "Loads of adapters onto the device.",
@@ -40,6 +46,7 @@ class EngineMetrics:
         for model in config.models:
             self._deaths.labels(model.name, model.backend)
             self._evictions.labels(model.name, model.backend)
+            self._thrash.labels(model.name, model.backend)
 
     def engine_changed(self, event: EngineEvent) -> None:
         """Count a death: the first time that a model that served has to start again."""
@@ -58,3 +65,7 @@ class EngineMetrics:
             self._loads.labels(event.model, event.backend, self._adapters.value(event.adapter), result).inc()
             if event.change == "loaded":
                 self._seconds.labels(event.model, event.backend).observe(event.seconds)
+
+    def adapters_thrash(self, event: ThrashEvent) -> None:
+        """Count a minute of thrashing."""
+        self._thrash.labels(event.model, event.backend).inc()

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Info, start_http_server
 from bellhousing import __version__
 from bellhousing.config import Config
 from bellhousing.errors import ConfigurationError
-from bellhousing.hookspecs import AdapterEvent, EngineEvent, hookimpl
+from bellhousing.hookspecs import AdapterEvent, EngineEvent, ThrashEvent, hookimpl
 from bellhousing.load import Loads
 from bellhousing.timeline import Timeline
 from bellhousing_prometheus.engines import EngineMetrics
@@ -116,6 +116,12 @@ class PrometheusPlugin:
         """Count deaths."""
         if self._exporter:
             self._exporter.engines.engine_changed(event)
+
+    @hookimpl
+    def bellhousing_adapters_thrash(self, event: ThrashEvent) -> None:
+        """Count it."""
+        if self._exporter:
+            self._exporter.engines.adapters_thrash(event)
 
     @hookimpl
     def bellhousing_adapter_changed(self, event: AdapterEvent) -> None:

@@ -45,7 +45,7 @@ Run = Callable[..., Ran]
 def environment(**extra: str) -> dict[str, str]:
     """Return an environment without settings of whoever runs the tests, in which nothing is drawn for a terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BELLHOUSING_")}
-    return {**kept, "NO_COLOR": "1", "TERM": "dumb", **extra}
+    return {**kept, "NO_COLOR": "1", "TERM": "dumb", "BELLHOUSING_ADAPTERS__REGISTRY": "memory", **extra}
 
 
 @pytest.fixture

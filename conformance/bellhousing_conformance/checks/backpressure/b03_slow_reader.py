@@ -7,6 +7,7 @@ from statistics import median
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.check import check
+from bellhousing_conformance.compare.statistics import location
 from bellhousing_conformance.judges import together
 from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
 from bellhousing_conformance.probe import Probe
@@ -31,7 +32,8 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     decided = [_judge_memory(rows)] if any(row["kind"] == "growth" for row in rows) else []
     if len(pairs) < 3:
         return together(Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three pairs",)), *decided)
-    ratio, low, high = _interval([math.log(row["paused"] / row["read"]) for row in pairs])
+    found = location([math.log(row["paused"] / row["read"]) for row in pairs])
+    ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
     figures = (Figure(name="pairs", value=len(pairs)), Figure(name="TPOT ratio", value=ratio, low=low, high=high))
     if high <= MOST_RATIO:
         return together(Judgement(status=Status.PASS, figures=figures), *decided)
@@ -48,17 +50,6 @@ def _judge_memory(rows: Rows) -> Judgement:
         return Judgement(status=Status.PASS, figures=figures)
     problem = f"bytes that a pause added, median: expected at most {MOST_BYTES}, found {added:.0f}"
     return Judgement(status=Status.FAIL, figures=figures, problems=(problem,))
-
-
-def _interval(logs: list[float]) -> tuple[float, float, float]:
-    """Return the Hodges-Lehmann estimate and its interval by signed ranks (Hollander and Wolfe, 1999), as ratios."""
-    from scipy.stats import norm
-
-    n = len(logs)
-    means = sorted((a + b) / 2 for place, a in enumerate(logs) for b in logs[place:])
-    count = len(means)
-    cut = max(0, math.floor(count / 2 - float(norm.ppf(0.975)) * math.sqrt(n * (n + 1) * (2 * n + 1) / 24)))
-    return math.exp(means[count // 2]), math.exp(means[cut]), math.exp(means[count - 1 - cut])
 
 
 @check(

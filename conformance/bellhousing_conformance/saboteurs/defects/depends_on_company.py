@@ -14,7 +14,7 @@ class DependsOnCompany(Saboteur):
     """Changes a token of every second stream that does not run alone."""
 
     defect = "in a batch one token of every second sequence is another"
-    seen_by = ("N01", "N02")
+    seen_by = ("N01", "N02", "TH4")
     running: ClassVar[int] = 0
 
     async def stream(self, messages: AsyncIterator[pb.GenerateResponse]) -> AsyncIterator[pb.GenerateResponse]:

@@ -1,0 +1,78 @@
+"""A comparison as Markdown."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from bellhousing_conformance.compare.comparison import TIMES, Comparison, MetricResult
+from bellhousing_conformance.load.workload import Lengths
+from bellhousing_conformance.report.markdown import in_line, table
+from bellhousing_conformance.report.model import Subject
+
+RATIOS = """Ratios are A's to B's, of geometric means over the blocks; below 1 A's figure is the smaller one. A floor is
+what A seems to differ from itself by."""
+HEAD = ("A is", "metric", "A/B [95 %]", "A/A floor", "what was measured")
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the comparison as Markdown."""
+    a, b = (side_title(comparison, arm) for arm in sides())
+    lines = [f"# {in_line(a)} and {in_line(b)}", "", f"**{in_line(comparison.precision).capitalize()}.**", ""]
+    lines += [f"> {in_line(reason)}." for reason in (*comparison.reasons, *comparison.cautions)]
+    lines += ["", *metrics_table(comparison), "", *load_lines(comparison), ""]
+    lines.append(RATIOS)
+    return "\n".join(lines) + "\n"
+
+
+def sides() -> tuple[Literal["a"], Literal["b"]]:
+    """Return the sides in order."""
+    return "a", "b"
+
+
+def side_title(comparison: Comparison, arm: Literal["a", "b"]) -> str:
+    """Return what to call a side: its name, engine, version and precision."""
+    return f"{arm.upper()}: {subject_title(comparison.subjects[arm], getattr(comparison.settings, arm).name)}"
+
+
+def subject_title(subject: Subject, name: str) -> str:
+    """Return a name with the engine, its version and the precision, where they are told."""
+    return " ".join(f"{name} {subject.engine} {subject.engine_version} {subject.precision}".split())
+
+
+def metrics_table(comparison: Comparison) -> list[str]:
+    """Return the table of the metrics as lines."""
+    return table(HEAD, [_row(each) for each in comparison.metrics])
+
+
+def _row(metric: MetricResult) -> tuple[str, ...]:
+    word = f"**{metric.word}**" + (f": {in_line(metric.reason)}" if metric.reason else "")
+    if metric.word == "equivalent" and metric.margin is not None:
+        word += f" within ±{metric.margin * 100:.2g} %"
+    return word, metric.title, _ratio(metric), _floor(metric), in_line(metric.text)
+
+
+def _ratio(metric: MetricResult) -> str:
+    if metric.ratio is None:
+        return "none"
+    low, high = ("none" if each is None else f"{each:.2f}" for each in (metric.low, metric.high))
+    return f"{metric.ratio:.2f}{TIMES} [{low}, {high}]"
+
+
+def _floor(metric: MetricResult) -> str:
+    return "unknown" if metric.floor is None else f"±{metric.floor * 100:.2g} %"
+
+
+def load_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield what was sent, and how."""
+    settings = comparison.settings
+    end = "until the models end them" if settings.natural else "whole"
+    yield (
+        f"Open loop of {comparison.calibration.rate:g} requests/s (Poisson), closed loop of {settings.concurrency}, "
+        f"blocks of {settings.block_seconds:g} s; prompts of {lengths_text(settings.prompt_tokens)} tokens, outputs of "
+        f"{lengths_text(settings.output_tokens)}, {end}; seed {settings.seed}. {comparison.pairs} pairs counted, "
+        f"{comparison.rejected_pairs} rejected, {comparison.broken_off} broken off."
+    )
+
+
+def lengths_text(lengths: Lengths) -> str:
+    """Return lengths as people read them."""
+    return f"{lengths.low}" if lengths.low == lengths.high else f"{lengths.low} to {lengths.high}"

@@ -1,0 +1,30 @@
+"""Adapters as resources: a registry that outlives the server, and their way onto the device and off it."""
+
+from bellhousing.adapters.adapters import Adapters, AdapterView, Filter, Listeners, NoWish, Registration, Wish
+from bellhousing.adapters.cache import AdapterCache
+from bellhousing.adapters.catalogue import Catalogue, Change, Location
+from bellhousing.adapters.device import Room
+from bellhousing.adapters.fetching import SourceRules
+from bellhousing.adapters.policies import PolicyName
+from bellhousing.adapters.record import AdapterRecord, AdapterState
+from bellhousing.adapters.supply import Supply
+
+__all__ = [
+    "AdapterCache",
+    "AdapterRecord",
+    "AdapterState",
+    "AdapterView",
+    "Adapters",
+    "Catalogue",
+    "Change",
+    "Filter",
+    "Listeners",
+    "Location",
+    "NoWish",
+    "PolicyName",
+    "Registration",
+    "Room",
+    "SourceRules",
+    "Supply",
+    "Wish",
+]

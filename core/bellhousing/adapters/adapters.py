@@ -1,0 +1,430 @@
+"""The adapters of one model: the registry's records of it, joined with what is on its device."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Protocol
+
+from bellhousing.adapters.batches import Batches
+from bellhousing.adapters.catalogue import Catalogue, Change, Watch
+from bellhousing.adapters.device import Claim, Device, Room, Surroundings
+from bellhousing.adapters.files import Contents, is_adapter
+from bellhousing.adapters.policies import POLICIES, PolicyName
+from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord, AdapterState, check_digest, check_fields
+from bellhousing.adapters.supply import Supplied, Supply
+from bellhousing.backend import Backend
+from bellhousing.errors import BellhousingError, NotFound, PreconditionFailed
+from bellhousing.hookspecs import AdapterChange
+
+MOST_NEAR = 200
+"""Names that are compared with one that is not known; more would take the event loop for too long."""
+IMPORT_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """An adapter as it is now: its record, its place, the requests that use it here, and the replicas that hold it."""
+
+    record: AdapterRecord
+    state: AdapterState
+    detail: str = ""
+    leases: int = 0
+    replicas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which adapters are wanted; an empty field is any. `tags` must all be there."""
+
+    prefix: str = ""
+    states: Collection[AdapterState] = ()
+    tenant: str = ""
+    tags: Collection[str] = ()
+    base_model: str = ""
+
+    def takes(self, view: AdapterView) -> bool:
+        """Tell whether an adapter is wanted."""
+        return (not self.states or view.state in self.states) and self.takes_record(view.record)
+
+    def takes_record(self, record: AdapterRecord) -> bool:
+        """Tell whether an adapter is wanted, whatever its state."""
+        return (
+            (not self.tags or set(self.tags).issubset(record.tags))
+            and (not self.tenant or record.tenant == self.tenant)
+            and (not self.base_model or record.base_model == self.base_model)
+            and record.name.startswith(self.prefix)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an operator says of an adapter. With `expected_digest` other weights are refused."""
+
+    name: str
+    source: str
+    tenant: str = ""
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+    expected_digest: str = ""
+
+    def record(self, model: str, base_digest: str) -> AdapterRecord:
+        """Return what is known before the source was looked at. Raises `InvalidRequest`."""
+        record = AdapterRecord(
+            model,
+            self.name,
+            self.source,
+            base_digest=base_digest,
+            tenant=self.tenant,
+            pinned=self.pinned,
+            tags=tuple(sorted(set(self.tags))),
+            registered=time.time(),
+        )
+        check_fields(record)
+        check_digest(self.expected_digest)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told: of a change (name, what, seconds), of claims that may be ready, of thrashing (reloads a minute)."""
+
+    changed: Callable[[str, AdapterChange, float], None] = lambda *_: None
+    ready: Callable[[], None] = lambda: None
+    thrashing: Callable[[int], None] = lambda _: None
+
+
+class Wish(Protocol):
+    """What a request wants of the adapters: see `Claim`."""
+
+    digest: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the request need wait no longer for it."""
+
+    def hold(self) -> None:
+        """Keep the adapter on the device."""
+
+    def check(self) -> None:
+        """Raise why there is none."""
+
+    def release(self) -> None:
+        """Want it no more."""
+
+
+class NoWish:
+    """The wish of a request for the base model: it is always ready."""
+
+    digest = ""
+    is_ready = True
+
+    def hold(self) -> None:
+        """Do nothing."""
+
+    def check(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class Adapters:
+    """The adapters of one model. A name that is not known is `NotFound`, which tells only what the tenant may know."""
+
+    def __init__(
+        self,
+        model: str,
+        catalogue: Catalogue,
+        supply: Supply,
+        room: Room,
+        policy: PolicyName,
+        backend: Callable[[], Backend],
+        listeners: Listeners,
+    ) -> None:
+        self._model = model
+        self._catalogue = catalogue
+        self._supply = supply
+        self._shelf = catalogue.shelf(model)
+        self._shelf.listen(self._heard)
+        self._base_digest = ""
+        self._looks = Batches(self._look)
+        self._listeners = listeners
+        around = Surroundings(
+            backend, self._current, self._fetched, self._changed, listeners.ready, listeners.thrashing
+        )
+        self._device = Device(room, POLICIES[policy](room.slots), supply, around)
+
+    async def engine_started(self, base_digest: str, static: Mapping[str, str]) -> None:
+        """Note that the engine was started anew, with a model and the adapters it came with, name to digest.
+
+        Opens the registry, unless it is one that nobody has used yet. Raises what opening it raises.
+        """
+        self._base_digest = base_digest
+        self._device.engine_started(
+            AdapterRecord(self._model, name, STATIC_SOURCE, digest, pinned=True, load_count=1)
+            for name, digest in static.items()
+        )
+        await self._catalogue.open_if_there()
+
+    async def close(self) -> None:
+        """End every load."""
+        await self._device.close()
+
+    async def register(self, registration: Registration) -> AdapterView:
+        """Make an adapter known; the same name, source and tenant again is fine, and takes the base model of now.
+
+        Raises `InvalidRequest`, `AlreadyExists` when the name belongs to another source or tenant, and
+        `PreconditionFailed` for a source that is not allowed, holds no adapter, or has another digest.
+        """
+        asked = registration.record(self._model, self._base_digest)
+        if asked.name in self._device.statics():
+            raise PreconditionFailed(f"adapter {asked.name!r} came with the engine", reason="ADAPTER_STATIC")
+        known = self._shelf.records.get(asked.name)
+        if known is None or known.source != asked.source:
+            found = await self._looks.do(asked.source)
+            if isinstance(found, BellhousingError):
+                raise found
+            asked = _described(asked, found, registration.expected_digest)
+        record = await self._catalogue.put(asked)
+        _check_expected(record, registration.expected_digest)
+        return self._view(record)
+
+    async def import_directory(
+        self, source: str, template: Registration, prefix: str
+    ) -> AsyncIterator[tuple[str, AdapterView | BellhousingError, int]]:
+        """Register each adapter directly below a directory under its name; yield name, outcome and how many there are.
+
+        What is wrong with one keeps no other from being registered. Raises `PreconditionFailed` for the directory.
+        """
+        path = self._supply.path(source)
+        folders = await asyncio.to_thread(lambda: sorted(f for f in path.iterdir() if is_adapter(f)))
+        for begin in range(0, len(folders), IMPORT_BATCH):
+            wanted = [
+                replace(template, name=f"{prefix}{folder.name}", source=folder.as_uri())
+                for folder in folders[begin : begin + IMPORT_BATCH]
+            ]
+            for name, outcome in await self._register_all(wanted):
+                yield name, outcome, len(folders)
+
+    async def _register_all(self, wanted: list[Registration]) -> list[tuple[str, AdapterView | BellhousingError]]:
+        asked = await asyncio.to_thread(lambda: [self._looked_at(each) for each in wanted])
+        good = [each for each in asked if isinstance(each, AdapterRecord)]
+        kept = iter(await self._catalogue.put_all(good))
+        outcomes = [next(kept) if isinstance(each, AdapterRecord) else each for each in asked]
+        return [
+            (each.name, self._view(outcome) if isinstance(outcome, AdapterRecord) else outcome)
+            for each, outcome in zip(wanted, outcomes, strict=True)
+        ]
+
+    def _looked_at(self, registration: Registration) -> AdapterRecord | BellhousingError:
+        try:
+            asked = registration.record(self._model, self._base_digest)
+            return _described(asked, self._supply.look(asked.source), registration.expected_digest)
+        except BellhousingError as error:
+            return error
+
+    async def _look(self, sources: Sequence[str]) -> list[Contents | BellhousingError | None]:
+        """Look at sources in one thread: each thread of its own would cost more than most adapters take to read."""
+        return await asyncio.to_thread(lambda: [self._contents(source) for source in sources])
+
+    def _contents(self, source: str) -> Contents | BellhousingError | None:
+        try:
+            return self._supply.look(source)
+        except BellhousingError as error:
+            return error
+
+    def find(self, name: str, tenant: str | None = None) -> AdapterView:
+        """Return an adapter. With a tenant, another tenant's is as unknown as one that does not exist."""
+        return self._view(self._known(name, tenant))
+
+    async def look_up(self, name: str, tenant: str | None = None) -> AdapterView:
+        """Return an adapter as `find` does, after asking the registry for what is not known here."""
+        if self._current(name) is None:
+            await self._catalogue.catch_up()
+        return self.find(name, tenant)
+
+    def page(self, wanted: Filter, after: str, size: int) -> tuple[list[AdapterView], str]:
+        """Return at most `size` adapters whose names come after `after`, by name, and where the next page begins."""
+        records = filter(wanted.takes_record, self._after(after, wanted.prefix))
+        views = (view for view in map(self._view, records) if not wanted.states or view.state in wanted.states)
+        page = list(islice(views, size + 1))
+        return page[:size], page[size - 1].record.name if len(page) > size else ""
+
+    def resident(self) -> list[str]:
+        """Return the names of the adapters on the device, sorted."""
+        return self._device.names()
+
+    def waiting(self) -> list[str]:
+        """Return the names of the adapters that requests wait for, sorted."""
+        return self._device.waiting()
+
+    def claim(self, name: str, tenant: str) -> Wish:
+        """Want an adapter for a request; its load begins at once. An empty name is the base model.
+
+        Raises `NotFound`, `Overloaded` when all places are pinned, and `PreconditionFailed`, BASE_MODEL_CHANGED.
+        """
+        if not name:
+            return NoWish()
+        record = self._usable(self._known(name, tenant))
+        if not record.is_static:
+            self._shelf.records[name] = record = self._catalogue.note_use(record, 0)
+        return self._device.claim(record)
+
+    @asynccontextmanager
+    async def lease(self, name: str, tenant: str) -> AsyncIterator[str]:
+        """Hold an adapter on the device for the body, loading it when needed; give its digest, empty for no adapter."""
+        wish = self.claim(name, tenant)
+        try:
+            if isinstance(wish, Claim):
+                await wish.wait()
+            wish.hold()
+            yield wish.digest
+        finally:
+            wish.release()
+
+    async def load(self, name: str) -> AdapterView:
+        """Bring an adapter onto the device and return it. Raises what the load raises."""
+        record = self._usable((await self.look_up(name)).record)
+        await self._device.load(record)
+        return self.find(name)
+
+    async def unload(self, name: str, *, forget: bool = False, allow_missing: bool = False) -> None:
+        """Take an adapter off the device, and forget it if asked to. Raises `PreconditionFailed` while in use."""
+        try:
+            await self.look_up(name)
+        except NotFound:
+            if allow_missing:
+                return
+            raise
+        await self._device.unload(name)
+        if forget:
+            await self._catalogue.remove(self._model, name)
+            self._device.removed(name)
+
+    async def pin(self, name: str, *, pinned: bool) -> AdapterView:
+        """Pin an adapter, or free it; it is remembered in the registry."""
+        record = (await self.look_up(name)).record
+        if record.is_static:
+            return self._view(record)
+        return self._view(await self._catalogue.change(self._model, name, pinned=pinned))
+
+    def watch(self, wanted: Filter) -> "Changes":
+        """Return the adapters of now and their changes from now on. `close` it in the end."""
+        return Changes(
+            Watch(self._shelf), [self._view(record) for record in self._after("", wanted.prefix)], self, wanted
+        )
+
+    def view(self, record: AdapterRecord) -> AdapterView:
+        """Return an adapter as it is now."""
+        return self._view(record)
+
+    def _after(self, name: str, prefix: str) -> Iterable[AdapterRecord]:
+        statics = self._device.statics()
+        if not statics:
+            return self._shelf.after(name, prefix)
+        both = {record.name: record for record in self._shelf.after(name, prefix)} | dict(statics)
+        return (both[key] for key in sorted(both) if key > name and key.startswith(prefix))
+
+    def _current(self, name: str) -> AdapterRecord | None:
+        return self._device.statics().get(name) or self._shelf.records.get(name)
+
+    def _known(self, name: str, tenant: str | None) -> AdapterRecord:
+        record = self._current(name)
+        if record is None or not record.is_visible_to(tenant):
+            raise NotFound("adapter", name, list(self._near(name, tenant)))
+        return record
+
+    def _near(self, name: str, tenant: str | None) -> Iterator[str]:
+        """Yield names to compare with one that is not known: those that begin as it does, else the first ones."""
+        records = islice(self._after("", name[:2]), MOST_NEAR)
+        found = [record.name for record in records if record.is_visible_to(tenant)]
+        more = islice(self._after("", ""), MOST_NEAR) if not found else ()
+        yield from found or (record.name for record in more if record.is_visible_to(tenant))
+
+    def _usable(self, record: AdapterRecord) -> AdapterRecord:
+        if record.base_digest and self._base_digest and record.base_digest != self._base_digest:
+            raise PreconditionFailed(
+                f"adapter {record.name!r} was registered for a model with digest {record.base_digest}, found"
+                f" {self._base_digest}",
+                reason="BASE_MODEL_CHANGED",
+                hint="Add it again to use it with the model of now.",
+            )
+        return record
+
+    def _view(self, record: AdapterRecord) -> AdapterView:
+        state, detail = self._device.state(record)
+        me = self._catalogue.replica
+        others = self._catalogue.holders.get((self._model, record.name), ())
+        replicas = tuple(name for name in others if name != me)
+        if state == "device":
+            replicas = tuple(sorted((*replicas, me)))
+        return AdapterView(record, state, detail, self._device.leases(record.name), replicas)
+
+    async def _fetched(self, record: AdapterRecord, supplied: Supplied) -> AdapterRecord:
+        """Keep what the first fetch of an adapter found."""
+        contents = supplied.contents
+        if contents is None:
+            return record
+        fields = {name: getattr(contents, name) for name in DESCRIBED}
+        return await self._catalogue.change(self._model, record.name, **fields)
+
+    def _changed(self, name: str, change: AdapterChange, seconds: float) -> None:
+        record = self._shelf.records.get(name)
+        if record is not None:
+            if change == "loaded":
+                self._shelf.records[name] = self._catalogue.note_use(record, 1)
+            self._shelf.tell("changed", self._shelf.records[name])
+        self._listeners.changed(name, change, seconds)
+
+    def _heard(self, change: Change, record: AdapterRecord) -> None:
+        if change == "removed":
+            self._device.removed(record.name)
+
+
+DESCRIBED = ("digest", "config_digest", "base_model", "rank", "target_modules", "size_bytes")
+
+
+def _described(asked: AdapterRecord, contents: Contents | None, expected_digest: str) -> AdapterRecord:
+    """Return a record with what its files tell; what is fetched later has the digest that is expected of it."""
+    if contents is None:
+        return replace(asked, digest=expected_digest)
+    record = replace(asked, **{name: getattr(contents, name) for name in DESCRIBED})
+    _check_expected(record, expected_digest)
+    return record
+
+
+def _check_expected(record: AdapterRecord, expected: str) -> None:
+    if expected and record.digest != expected:
+        raise PreconditionFailed(
+            f"adapter {record.name!r}: expected digest {expected}, found {record.digest or 'none yet'}",
+            reason="DIGEST_MISMATCH",
+        )
+
+
+class Changes:
+    """Adapters as they were when the watch began, then each change; `close` it in the end."""
+
+    def __init__(self, watch: Watch, present: list[AdapterView], adapters: Adapters, wanted: Filter) -> None:
+        self._watch = watch
+        self._present = present
+        self._adapters = adapters
+        self._wanted = wanted
+
+    def present(self) -> Iterator[AdapterView]:
+        """Yield the wanted adapters of the beginning, by name."""
+        return filter(self._wanted.takes, self._present)
+
+    async def next(self) -> tuple[Change, AdapterView]:
+        """Return the next change of a wanted adapter. Raises `Overloaded` when the reader was too slow."""
+        while True:
+            change, record = await self._watch.next()
+            view = self._adapters.view(record)
+            if self._wanted.takes_record(record) if change == "removed" else self._wanted.takes(view):
+                return change, view
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._watch.close()

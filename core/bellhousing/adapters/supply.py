@@ -1,0 +1,116 @@
+"""From a record to its files on this machine: fetched when need be, and verified each time."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from bellhousing.adapters import fetching
+from bellhousing.adapters.cache import AdapterCache, Held
+from bellhousing.adapters.fetching import SourceRules
+from bellhousing.adapters.files import Contents, Rules, Stamp, read, verify
+from bellhousing.adapters.record import AdapterRecord
+from bellhousing.errors import PreconditionFailed
+
+CONCURRENT_FETCHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """An adapter's files. `contents` is there when they were read for the first time; `held` when they are cached."""
+
+    path: Path
+    rules: Rules
+    stamp: Stamp
+    contents: Contents | None = None
+    held: Held | None = None
+
+    def release(self) -> None:
+        """Let the files leave the cache when room is needed."""
+        if self.held is not None:
+            self.held.release()
+
+
+class Supply:
+    """Gets the files of a model's adapters, from the sources that `rules` allow."""
+
+    def __init__(self, rules: SourceRules, cache: AdapterCache) -> None:
+        self._rules = rules
+        self._cache = cache
+        self._stamps: dict[str, Stamp] = {}
+        self._fetches = asyncio.Semaphore(CONCURRENT_FETCHES)
+
+    def look(self, source: str) -> Contents | None:
+        """Return the contents of a local source, None for one that is fetched when it is needed. Blocks.
+
+        Raises `PreconditionFailed` for a source that is not allowed or holds no adapter.
+        """
+        if not fetching.is_local(source):
+            fetching.check_remote(source, self._rules)
+            return None
+        return read(fetching.local_path(source, self._rules), self._rules.local())
+
+    def path(self, source: str) -> Path:
+        """Return the path of a local source. Raises `PreconditionFailed`."""
+        if not fetching.is_local(source):
+            raise PreconditionFailed(
+                f"{source!r}: expected file:///path, found another scheme", reason="SOURCE_REFUSED"
+            )
+        return fetching.local_path(source, self._rules)
+
+    def is_here(self, record: AdapterRecord) -> bool:
+        """Tell whether an adapter's files should be on this machine, without reading them."""
+        return fetching.is_local(record.source) or self._cache.has(record.digest, record.config_digest)
+
+    async def obtain(self, record: AdapterRecord) -> Supplied:
+        """Return the files of an adapter, which are those that were registered.
+
+        Raises `PreconditionFailed` (ADAPTER_CHANGED, DIGEST_MISMATCH, SOURCE_GONE and what `look` raises), `Overloaded`
+        (DISK_BUDGET_EXCEEDED) and `EngineUnavailable` (FETCH_FAILED).
+        """
+        # In threads: an adapter may have hundreds of MB, and streams go on meanwhile.
+        if fetching.is_local(record.source):
+            return await asyncio.to_thread(self._local, record)
+        found = await asyncio.to_thread(self._cached, record)
+        if found is not None:
+            return found
+        async with self._fetches:
+            return await asyncio.to_thread(self._fetched, record)
+
+    def forget(self, name: str) -> None:
+        """Forget what was known of an adapter's files."""
+        self._stamps.pop(name, None)
+
+    def _local(self, record: AdapterRecord) -> Supplied:
+        path, rules = fetching.local_path(record.source, self._rules), self._rules.local()
+        return Supplied(path, rules, self._verified(record, path, rules))
+
+    def _cached(self, record: AdapterRecord) -> Supplied | None:
+        fetching.check_remote(record.source, self._rules)
+        held = self._cache.find(record.digest, record.config_digest)
+        if held is None:
+            return None
+        rules = Rules((held.path.resolve(),), self._rules.most_bytes)
+        try:
+            return Supplied(held.path, rules, self._verified(record, held.path, rules), held=held)
+        except PreconditionFailed:  # the disk, or somebody, changed the entry: it is fetched again
+            held.release()
+            self._cache.discard(record.digest, record.config_digest)
+            return None
+
+    def _fetched(self, record: AdapterRecord) -> Supplied:
+        contents, held = fetching.fetch(record.source, self._cache, self._rules)
+        expected = (record.digest, record.config_digest)
+        found = (contents.digest, contents.config_digest)
+        if record.digest and (found[0] != expected[0] or (record.config_digest and found[1] != expected[1])):
+            held.release()
+            raise PreconditionFailed(
+                f"adapter {record.name!r}: expected digest {record.digest}, found {contents.digest} at {record.source}"
+                if found[0] != expected[0]
+                else f"adapter {record.name!r}: its configuration at {record.source} changed since its first fetch",
+                reason="DIGEST_MISMATCH",
+            )
+        return Supplied(held.path, Rules((held.path.resolve(),), self._rules.most_bytes), (), contents, held)
+
+    def _verified(self, record: AdapterRecord, path: Path, rules: Rules) -> Stamp:
+        found = self._stamps[record.name] = verify(record, path, rules, self._stamps.get(record.name, ()))
+        return found

@@ -1,0 +1,107 @@
+"""Two servers' registries on one database."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bellhousing.adapters import Filter, Registration
+from bellhousing.errors import NotFound
+from tests.core.adapters.places import Place, placed, write
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_replicas_see_each_others_registrations_residency_and_removals(tmp_path: Path, url: str) -> None:
+    root = tmp_path / "root"
+    async with placed(root, url=url, replica="one") as one, placed(root, url=url, replica="two") as two:
+        await one.adapters.register(Registration("poet", write(root, "poet"), tags=("a",)))
+        found = await two.adapters.look_up("poet")  # at once: a name that is not known asks the registry
+        assert (found.record.tags, found.replicas) == (("a",), ())
+        await one.adapters.load("poet")
+        await until(lambda: two.adapters.find("poet").replicas == ("one",))
+        assert two.adapters.find("poet").state == "host"
+        await two.adapters.load("poet")
+        await until(lambda: one.adapters.find("poet").replicas == ("one", "two"))
+        await one.adapters.unload("poet", forget=True)
+        await until(lambda: two.adapters.resident() == [])
+        with pytest.raises(NotFound):
+            two.adapters.claim("poet", "")
+
+
+async def test_weights_registered_anew_on_one_replica_are_served_by_the_other(tmp_path: Path, url: str) -> None:
+    root = tmp_path / "root"
+    async with placed(root, url=url, replica="one") as one, placed(root, url=url, replica="two") as two:
+        await one.adapters.register(Registration("poet", write(root, "poet", b"old")))
+        await two.adapters.look_up("poet")
+        async with two.adapters.lease("poet", "") as old:
+            await one.adapters.unload("poet", forget=True)
+            new = await one.adapters.register(Registration("poet", write(root, "poet", b"new")))
+            await until(lambda: two.adapters.find("poet").record.digest == new.record.digest)
+            waiting = asyncio.create_task(use(two, "poet"))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()  # the old weights are in use
+        assert await waiting == new.record.digest != old
+
+
+async def use(place: Place, name: str) -> str:
+    async with place.adapters.lease(name, "") as digest:
+        return digest
+
+
+async def test_a_watch_tells_what_is_there_and_what_changes(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with placed(root) as place:
+        adapters = place.adapters
+        await adapters.register(Registration("poet", write(root, "poet"), tenant="acme"))
+        changes = adapters.watch(Filter(tenant="acme"))
+        assert [view.record.name for view in changes.present()] == ["poet"]
+        await adapters.register(Registration("other", write(root, "other")))
+        await adapters.load("poet")
+        await adapters.unload("poet", forget=True)
+        told: list[tuple[str, str, str]] = []
+        while not told or told[-1][0] != "removed":
+            change, view = await changes.next()
+            told.append((change, view.record.name, view.state))
+        assert ("changed", "poet", "device") in told or ("changed", "poet", "host") in told
+        assert {name for _, name, _ in told} == {"poet"}
+        changes.close()
+
+
+async def test_pages_are_by_name_and_filters_hold_together(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with placed(root) as place:
+        for number in range(25):
+            tags = ("even",) if number % 2 == 0 else ()
+            await place.adapters.register(Registration(f"n{number:02}", write(root, f"n{number:02}"), tags=tags))
+        await place.adapters.load("n04")
+        names, token = [], ""
+        while True:
+            page, token = place.adapters.page(Filter(prefix="n", tags=("even",)), token, 5)
+            names += [view.record.name for view in page]
+            if not token:
+                break
+        assert names == [f"n{number:02}" for number in range(0, 25, 2)]
+        resident, _ = place.adapters.page(Filter(states=["device"], base_model="org/base"), "", 5)
+        assert [view.record.name for view in resident] == ["n04"]
+        assert place.adapters.page(Filter(base_model="org/other"), "", 5) == ([], "")
+
+
+async def test_an_import_registers_each_adapter_of_a_directory_and_tells_what_was_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with placed(root) as place:
+        for name in ("a", "b", "bad name"):
+            write(root / "many", name)
+        (root / "many" / "no adapter").mkdir()
+        outcomes = [
+            o async for o in place.adapters.import_directory((root / "many").as_uri(), Registration("", ""), "x/")
+        ]
+        assert [(name, getattr(outcome, "reason", "kept"), total) for name, outcome, total in outcomes] == [
+            ("x/a", "kept", 3), ("x/b", "kept", 3), ("x/bad name", "INVALID_REQUEST", 3)
+        ]  # fmt: skip
+        assert place.adapters.find("x/b").record.rank == 8
