@@ -81,9 +81,7 @@ class AdaptersConfig(Strict):
         description="SQLAlchemy URL of the registry, such as `postgresql+psycopg://host/name`, which replicas share;"
         " `memory` forgets it at the end. Unset: a SQLite file in the user's data directory, made when it is needed.",
     )
-    sync_seconds: float = Field(
-        1.0, gt=0, le=10, description="How often the registry is asked for what other replicas did."
-    )
+    sync_seconds: float = Field(1.0, gt=0, description="How often the registry is asked for what other replicas did.")
     cache_directory: Path | None = Field(
         None, description="Where fetched adapters are kept; unset: in the user's cache directory."
     )

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.catalogue import Catalogue, Change, Watch
-from bellhousing.adapters.device import Claim, Device, Room, Surroundings
+from bellhousing.adapters.claims import Claim
+from bellhousing.adapters.device import Device, Room, Surroundings
 from bellhousing.adapters.files import Contents, is_adapter
 from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord, AdapterState, check_digest, check_fields

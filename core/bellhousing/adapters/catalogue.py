@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Change = Literal["present", "registered", "changed", "removed"]
 MOST_UNREAD = 10_000
+MISSED_BEATS, LEAST_BEAT_SECONDS = 3, 5.0
+"""A replica is gone when it was not heard of for so many times the longer of its interval and 5 s."""
 MISS_SECONDS = 0.2
 """A name that is not known asks the store again at most so often, whoever asks for whatever names."""
 Answer = TypeVar("Answer")
@@ -231,7 +233,8 @@ class Catalogue:
             self._used = {**used, **self._used}
             raise
         if self._location.is_shared:
-            await self._run(self._opened.beat, self.replica, list(self.held()), time.time())
+            lasting = MISSED_BEATS * max(self._sync_seconds, LEAST_BEAT_SECONDS)
+            await self._run(self._opened.beat, self.replica, list(self.held()), time.time(), lasting)
             self.holders = await self._run(self._opened.holders, time.time())
             await self._sync()
 

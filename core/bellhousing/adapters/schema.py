@@ -73,7 +73,7 @@ replicas = Table(
     "replicas",
     metadata,
     Column("replica", String(128), primary_key=True),
-    Column("seen", Double, nullable=False),
+    Column("until", Double, nullable=False),  # it counts as gone afterwards, unless it was heard of again
 )
 
 residents = Table(

@@ -27,7 +27,7 @@ from bellhousing.errors import AlreadyExists, BellhousingError, ConfigurationErr
 
 BUSY_SECONDS = 10.0
 REPLICA_SECONDS = 15.0
-"""A replica that was not heard of for so long is gone, and so is what it held."""
+"""A replica that was not heard of for so long is gone, and so is what it held; longer for one that seldom speaks."""
 REMOVAL_SECONDS = 86_400.0
 """How long a removal is listed; who asks for older changes reads the registry anew."""
 LISTS = ("target_modules", "tags")
@@ -146,15 +146,15 @@ class Store:
                 values = {"last_used": last_used, "load_count": table.c.load_count + loads}
                 connection.execute(table.update().where(where).values(values))
 
-    def beat(self, replica: str, held: Iterable[Key], now: float) -> None:
-        """Tell that a replica lives and which adapters are on its device; forget what replicas held that are gone."""
+    def beat(self, replica: str, held: Iterable[Key], now: float, lasting: float = REPLICA_SECONDS) -> None:
+        """Tell that a replica lives, for some seconds, and what is on its device; forget replicas that are gone."""
         table, held_by = schema.replicas, schema.residents
         with self._writing() as (connection, _):
-            is_gone = (table.c.seen < now - REPLICA_SECONDS) | (table.c.replica == replica)
+            is_gone = (table.c.until < now) | (table.c.replica == replica)
             gone = sorted(connection.execute(select(table.c.replica).where(is_gone)).scalars())
             connection.execute(held_by.delete().where(held_by.c.replica.in_([*gone, replica])))
             connection.execute(table.delete().where(table.c.replica.in_([*gone, replica])))
-            connection.execute(table.insert().values(replica=replica, seen=now))
+            connection.execute(table.insert().values(replica=replica, until=now + lasting))
             rows = [{"replica": replica, "model": model, "name": name} for model, name in held]
             if rows:
                 connection.execute(held_by.insert(), rows)
@@ -172,7 +172,7 @@ class Store:
             rows = connection.execute(
                 select(held_by)
                 .join(alive, alive.c.replica == held_by.c.replica)
-                .where(alive.c.seen >= now - REPLICA_SECONDS)
+                .where(alive.c.until >= now)
                 .order_by(held_by.c.replica)
             ).all()
         found: dict[Key, tuple[str, ...]] = {}
