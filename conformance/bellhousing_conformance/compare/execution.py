@@ -135,6 +135,8 @@ class _Course:
             shutil.rmtree(broken)
         attempts = by_attempt(read_blocks(self._folder))
         self._display.calibrated(self._calibration, sum(map(self._counts, attempts.values())))
+        if self._is_hopeless():
+            return
         for pair in range(self._settings.pairs):
             known = {attempt: blocks for (number, attempt), blocks in attempts.items() if number == pair}
             if any(map(self._counts, known.values())):

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from bellhousing_conformance.compare.comparison import TIMES, Comparison, MetricResult
+from bellhousing_conformance.compare.comparison import Comparison, MetricResult
 from bellhousing_conformance.load.workload import Lengths
 from bellhousing_conformance.report.markdown import in_line, table
 from bellhousing_conformance.report.model import Subject
 
 RATIOS = """Ratios are A's to B's, of geometric means over the blocks; below 1 A's figure is the smaller one. A floor is
 what A seems to differ from itself by."""
-HEAD = ("A is", "metric", "A/B [95 %]", "A/A floor", "what was measured")
+HEAD = ("A is", "ratio of geometric means [95 %]")
 
 
 def markdown(comparison: Comparison) -> str:
@@ -47,18 +47,7 @@ def _row(metric: MetricResult) -> tuple[str, ...]:
     word = f"**{metric.word}**" + (f": {in_line(metric.reason)}" if metric.reason else "")
     if metric.word == "equivalent" and metric.margin is not None:
         word += f" within ±{metric.margin * 100:.2g} %"
-    return word, metric.title, _ratio(metric), _floor(metric), in_line(metric.text)
-
-
-def _ratio(metric: MetricResult) -> str:
-    if metric.ratio is None:
-        return "none"
-    low, high = ("none" if each is None else f"{each:.2f}" for each in (metric.low, metric.high))
-    return f"{metric.ratio:.2f}{TIMES} [{low}, {high}]"
-
-
-def _floor(metric: MetricResult) -> str:
-    return "unknown" if metric.floor is None else f"±{metric.floor * 100:.2g} %"
+    return word, in_line(metric.text)
 
 
 def load_lines(comparison: Comparison) -> Iterator[str]:
@@ -68,8 +57,8 @@ def load_lines(comparison: Comparison) -> Iterator[str]:
     yield (
         f"Open loop of {comparison.calibration.rate:g} requests/s (Poisson), closed loop of {settings.concurrency}, "
         f"blocks of {settings.block_seconds:g} s; prompts of {lengths_text(settings.prompt_tokens)} tokens, outputs of "
-        f"{lengths_text(settings.output_tokens)}, {end}; seed {settings.seed}. {comparison.pairs} pairs counted, "
-        f"{comparison.rejected_pairs} rejected, {comparison.broken_off} broken off."
+        f"{lengths_text(settings.output_tokens)}, {end}; seed {settings.seed}. Of the pairs, "
+        f"{comparison.pairs} counted, {comparison.rejected_pairs} were rejected and {comparison.broken_off} broken off."
     )
 
 

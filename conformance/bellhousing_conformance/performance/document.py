@@ -20,8 +20,8 @@ Every comparison is of two servers that stand side by side and are measured in t
 load; A is measured twice in each pair. How it is decided is in [how load is measured](method.md#comparing-two-targets).
 
 {ratios}
-*faster*, *slower*, *cheaper* and *dearer* are said of A; *inconclusive* is no word for equal. Nothing here says anything
-of another machine, model or load."""
+*faster*, *slower*, *cheaper* and *dearer* are said of A; *inconclusive* is no word for equal. Nothing here says
+anything of another machine, model or load."""
 
 
 def document(told: SpeedFile, outcomes: Sequence[SpeedOutcome], *, command: str, date: datetime) -> str:
