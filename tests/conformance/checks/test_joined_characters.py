@@ -40,7 +40,9 @@ WHOLE = output(pb.Delta(text="a😎", token_ids=[1, 2, 3], token_count=3))
     ("joined", "entries", "status"),
     [(True, 1, Status.PASS), (True, 4, Status.FAIL), (False, 1, Status.FAIL), (False, 3, Status.PASS)],
 )
-async def test_lp1_a_joined_character_may_lack_entries_and_never_has_more(joined: bool, entries: int, status: Status) -> None:
+async def test_lp1_a_joined_character_may_lack_entries_and_never_has_more(
+    joined: bool, entries: int, status: Status
+) -> None:
     seen = probe(joined=joined)
     told = [pb.TokenLogprob(id=number) for number in range(entries)]
     lp1._match(seen, pb.Delta(token_ids=range(3), token_count=3, logprobs=told))
