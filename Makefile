@@ -26,7 +26,7 @@ help: ## show this list
 demo: .demo/installed ## serve a real model, stream two answers from it, shut down (under 3 minutes, nothing to compile)
 	@.demo/venv/bin/python tools/demo.py
 
-test: .venv/installed ## test everything that needs no engine or other language installed (under 8 minutes)
+test: .venv/installed ## test everything that needs no engine or other language installed (under 20 minutes)
 	@echo "== tests"
 	@$(IN)pytest -m "not engine and not toolchains"
 
