@@ -59,8 +59,9 @@ threads, cache and scheduler, and on a CPU an executor of its own choice: a proc
 beside the one that computes. The backend puts both into one process; in the rows "with our executor" so does it.
 
 What the way adds to a TTFT is measured on the requests themselves: the client's TTFT less the time from the backend's
-call to the first tokens of `AsyncLLM`, which is what a direct caller waits for. The difference between arms, below it,
-has the noise of whole steps of the engine: a request waits for the step that it comes into.
+call to the first tokens of `AsyncLLM`, which is what a direct caller waits for; with several streams, in a closed loop
+of outputs of unequal length. Server and client have one processor for themselves here, and with 16 streams each step of
+the engine gives them 16 messages at once.
 """,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,8 +30,8 @@ TOKENS, ROUNDS, ADAPTERS = 32, 9, 61
 LEVELS = (1, 4, 16)
 WAY_SECONDS = 30.0
 """How long a closed loop of requests is watched on its way to `AsyncLLM` and back."""
-ALONE_ROUNDS, BLOCKS, BLOCK_SECONDS = 101, 7, 6.0
-"""Of the difference of TTFT between arms: requests alone, and blocks of a closed loop with several workers."""
+ALONE_ROUNDS = 101
+"""Of the difference of TTFT between arms, of requests that come alone: among others it has the noise of whole steps."""
 READY_SECONDS = 300
 
 Stamps = list[list[float]]
@@ -41,13 +40,9 @@ Stamps = list[list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to the engine: how to run so many streams at once of so many tokens, and what its server has used.
-
-    `first_tokens` returns each TTFT, in seconds, of a closed loop of so many workers, drawn from a seed.
-    """
+    """One way to the engine: how to run so many streams at once of so many tokens, and what its server has used."""
 
     run: Callable[[int, int], Awaitable[Stamps]]
-    first_tokens: Callable[[int, int], Awaitable[list[float]]]
     server: Running
 
 
@@ -103,8 +98,8 @@ async def measure() -> list[Figure]:
             figures += _figures(streams, rounds)
             name = f"TTFT added on the way to AsyncLLM and back, {_at(streams)}"
             figures.append(figure(name, await ours.added(streams), at_most=2, unit=" ms"))
-            figures += _first_figures(streams, await _first_rounds(arms, streams))
             print(f"{streams} streams: done", file=sys.stderr)
+        figures += _first_figures(await _first_rounds(arms))
     return figures
 
 
@@ -125,15 +120,14 @@ def _figures(streams: int, rounds: list[dict[str, Run]]) -> list[Figure]:
     ]
 
 
-def _first_figures(streams: int, rounds: list[dict[str, float]]) -> list[Figure]:
+def _first_figures(rounds: list[dict[str, float]]) -> list[Figure]:
     def added(arm: str) -> list[float]:
         return [(found[arm] - found["direct"]) * 1000 for found in rounds]
 
-    at = _at(streams)
     return [
-        figure(f"TTFT less that of AsyncLLM in the same round, {at}", added("ours"), unit=" ms"),
-        figure(f"the same by vLLM's own server, {at}", added("http"), unit=" ms"),
-        figure(f"the same by that server with our executor, {at}", added("http one process"), unit=" ms"),
+        figure("TTFT less that of AsyncLLM in the same round, requests alone", added("ours"), unit=" ms"),
+        figure("the same by vLLM's own server", added("http"), unit=" ms"),
+        figure("the same by that server with our executor", added("http one process"), unit=" ms"),
     ]
 
 
@@ -141,18 +135,13 @@ def _at(streams: int) -> str:
     return f"{streams} stream{'s' if streams > 1 else ''}"
 
 
-async def _first_rounds(arms: dict[str, Arm], streams: int) -> list[dict[str, float]]:
-    """Return the median TTFT of every arm, in seconds, for each round; the arms of one answer the same requests."""
-    rounds = []
-    for seed in range((ALONE_ROUNDS if streams == 1 else BLOCKS) + 1):
-        found = {}
-        for name in random.sample(list(arms), len(arms)):
-            if streams == 1:
-                found[name] = (await arms[name].run(1, 1))[0][0]
-            else:
-                found[name] = statistics.median(await arms[name].first_tokens(streams, seed))
-        rounds.append(found)
-    return rounds[1:]
+async def _first_rounds(arms: dict[str, Arm]) -> list[dict[str, float]]:
+    """Return the TTFT of every arm, in seconds, for each round of a request alone; the arms in random order."""
+
+    async def ttfts() -> dict[str, float]:
+        return {name: (await arms[name].run(1, 1))[0][0] for name in random.sample(list(arms), len(arms))}
+
+    return [await ttfts() for _ in range(ALONE_ROUNDS + 1)][1:]
 
 
 async def _round(arms: dict[str, Arm], streams: int) -> dict[str, Run]:
@@ -174,10 +163,7 @@ def _arm(stream: Stream, server: Running) -> Arm:
     async def run(streams: int, tokens: int) -> Stamps:
         return list(await asyncio.gather(*(stream(f"{number} {PROMPT}", tokens) for number in range(streams))))
 
-    async def loop(workers: int, seed: int) -> list[float]:
-        return await first_tokens(stream, workers, PROMPT, seconds=BLOCK_SECONDS, seed=seed)
-
-    return Arm(run, loop, server)
+    return Arm(run, server)
 
 
 class Direct:
@@ -214,11 +200,7 @@ async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
         async def run(streams: int, tokens: int) -> Stamps:
             return list(await direct.answer({"streams": streams, "prompt": PROMPT, "tokens": tokens}))
 
-        async def loop(workers: int, seed: int) -> list[float]:
-            task = {"workers": workers, "prompt": PROMPT, "seconds": BLOCK_SECONDS, "seed": seed}
-            return list(await direct.answer(task))
-
-        yield Arm(run, loop, server), direct
+        yield Arm(run, server), direct
 
 
 @asynccontextmanager

@@ -1,8 +1,7 @@
 """`AsyncLLM` called directly: `python -m benchmarks.vllm_direct MODEL [adapters]`, in its environment.
 
 Each line of input is a task in JSON: `{"streams", "prompt", "tokens"}` is answered with the tokens' times since the
-call, in seconds, a list for each stream; `{"workers", "prompt", "seconds", "seed"}` with each TTFT of a closed loop
-(`benchmarks.closed_loop`), in seconds; `{"adapter", "number"}` with the seconds that `add_lora` took.
+call, in seconds, a list for each stream; `{"adapter", "number"}` with the seconds that `add_lora` took.
 """
 
 import asyncio
@@ -12,7 +11,6 @@ import time
 import uuid
 from typing import Any
 
-from benchmarks.closed_loop import first_tokens
 from benchmarks.vllm_settings import ARGUMENTS, LORA_ARGUMENTS
 
 
@@ -36,11 +34,6 @@ async def main() -> None:
 async def _answer(llm: Any, task: dict[str, Any]) -> Any:
     if "adapter" in task:
         return await add_lora(llm, task)
-    if "workers" in task:
-        return await first_tokens(
-            lambda prompt, tokens: stream(llm, prompt, tokens),
-            task["workers"], task["prompt"], seconds=task["seconds"], seed=task["seed"],
-        )  # fmt: skip
     prompts = [f"{number} {task['prompt']}" for number in range(task["streams"])]
     return await asyncio.gather(*(stream(llm, prompt, task["tokens"]) for prompt in prompts))
 
