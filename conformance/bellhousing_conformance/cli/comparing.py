@@ -121,16 +121,7 @@ def add(app: typer.Typer) -> None:
         told = {**how.told(), **_side("a", a, side_a), **_side("b", b, side_b)}
         folder = output if resume is None else resume
         settings = _begun(told, folder) if resume is None else _resumed(told, folder)
-        try:
-            run_until_interrupted(_measured(settings, folder))
-        except (EngineUnavailable, DeadlineExceeded) as error:
-            fail(error)
-            raise typer.Exit(INFRASTRUCTURE) from error
-        except Stopped as error:
-            stderr.print(Text(f"error: {error}"), soft_wrap=True)
-            raise _interrupted(folder) from error
-        except typer.Exit as ended:
-            raise _interrupted(folder) from ended
+        _measure(settings, folder)
         comparison = comparison_of(folder)
         write_forms(comparison, folder)
         if json:
@@ -181,6 +172,20 @@ def _resumed(told: Mapping[str, Any], folder: Path) -> Settings:
     settings = read_settings(folder)
     require_same(settings, told, folder)
     return settings
+
+
+def _measure(settings: Settings, folder: Path) -> None:
+    """Measure what is missing. Raises `typer.Exit` where that could not be done, and says how to go on."""
+    try:
+        run_until_interrupted(_measured(settings, folder))
+    except (EngineUnavailable, DeadlineExceeded) as error:
+        fail(error)
+        raise typer.Exit(INFRASTRUCTURE) from error
+    except Stopped as error:
+        stderr.print(Text(f"error: {error}"), soft_wrap=True)
+        raise _interrupted(folder) from error
+    except typer.Exit as ended:
+        raise _interrupted(folder) from ended
 
 
 def _interrupted(folder: Path) -> typer.Exit:
