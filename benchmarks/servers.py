@@ -77,7 +77,8 @@ async def bare(messages: list[bytes]) -> None:
 
 async def ours(model: dict[str, Any], plugins: Plugins | None = None) -> None:
     """Serve a model as `bellhousing serve` does."""
-    server = Server(load_config(None, {"server": {"port": 0}, "models": [model]}), plugins or Plugins())
+    settings = {"server": {"port": 0}, "adapters": {"registry": "memory"}, "models": [model]}
+    server = Server(load_config(None, settings), plugins or Plugins())
     await server.start()
     await server.wait_serving()
     print(server.address.rsplit(":", 1)[1], flush=True)

@@ -9,7 +9,7 @@ import json
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an adapter's files hold; `config_digest` and what follows are empty without a configuration beside them."""
+    """What an adapter's files hold; `config_digest` and what follows are empty without a configuration beside them.
+
+    `stamp` is of before they were read.
+    """
 
     weights: Path
     digest: str
@@ -37,6 +40,7 @@ class Contents:
     base_model: str = ""
     rank: int = 0
     target_modules: tuple[str, ...] = ()
+    stamp: Stamp = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ def read(path: Path, rules: Rules) -> Contents:
     """
     try:
         weights = find_weights(path, rules)
-        return Contents(weights, _digest(weights), weights.stat().st_size, **_configuration(path, rules))
+        before = stamp(weights, _config_file(path))
+        told = _configuration(path, rules)
+        return Contents(weights, _digest(weights), weights.stat().st_size, stamp=before, **told)
     except OSError as error:
         raise _gone(path, error) from error
 

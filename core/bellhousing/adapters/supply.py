@@ -12,6 +12,8 @@ from bellhousing.adapters.record import AdapterRecord
 from bellhousing.errors import PreconditionFailed
 
 CONCURRENT_FETCHES = 4
+MOST_LOOKED = 1024
+"""Sources whose latest look is remembered: what was just registered is often loaded next, and not read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Supply:
         self._rules = rules
         self._cache = cache
         self._stamps: dict[str, Stamp] = {}
+        self._looked: dict[str, Contents] = {}
         self._fetches = asyncio.Semaphore(CONCURRENT_FETCHES)
 
     def look(self, source: str) -> Contents | None:
@@ -47,7 +50,12 @@ class Supply:
         if not fetching.is_local(source):
             fetching.check_remote(source, self._rules)
             return None
-        return read(fetching.local_path(source, self._rules), self._rules.local())
+        contents = read(fetching.local_path(source, self._rules), self._rules.local())
+        self._looked.pop(source, None)
+        self._looked[source] = contents
+        for oldest in list(self._looked)[:-MOST_LOOKED]:
+            self._looked.pop(oldest, None)
+        return contents
 
     def path(self, source: str) -> Path:
         """Return the path of a local source. Raises `PreconditionFailed`."""
@@ -112,5 +120,12 @@ class Supply:
         return Supplied(held.path, Rules((held.path.resolve(),), self._rules.most_bytes), (), contents, held)
 
     def _verified(self, record: AdapterRecord, path: Path, rules: Rules) -> Stamp:
-        found = self._stamps[record.name] = verify(record, path, rules, self._stamps.get(record.name, ()))
+        known = self._stamps.get(record.name) or self._stamp_at_registration(record)
+        found = self._stamps[record.name] = verify(record, path, rules, known)
         return found
+
+    def _stamp_at_registration(self, record: AdapterRecord) -> Stamp:
+        """Return the stamp of the look that found what the record has; nothing where that is not known any more."""
+        looked = self._looked.get(record.source)
+        is_same = looked and (looked.digest, looked.config_digest) == (record.digest, record.config_digest)
+        return looked.stamp if looked and is_same else ()
