@@ -206,19 +206,8 @@ def _report(
 
 def _subject(target: Target, model: discovery_pb2.Model, reference: Reference | None = None) -> Subject:
     oracle = reference or oracle_of(model)
-    return Subject(
-        address=target.where.address,
-        model=model.name,
-        backend=model.backend,
-        backend_version=model.backend_version,
-        engine=model.engine,
-        engine_version=model.engine_version,
-        instance_id=model.instance_id,
-        model_digest=model.model_digest,
-        tokenizer_digest=model.tokenizer_digest,
-        precision=model.precision,
-        oracle=oracle.name if oracle else "",
-    )
+    subject = Subject.of(target.where.address, model)
+    return subject.model_copy(update={"oracle": oracle.name}) if oracle else subject
 
 
 def _suite() -> Suite:

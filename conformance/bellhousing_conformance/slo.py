@@ -5,19 +5,17 @@ the limit inside is INCONCLUSIVE.
 """
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from bellhousing.config import explain
-from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
 from bellhousing_conformance.load.metrics import METRICS
 from bellhousing_conformance.load.percentiles import LEAST_SIZES, Percentile, percentile
 from bellhousing_conformance.load.record import Sent
 from bellhousing_conformance.stats import effective_size, wilson
+from bellhousing_conformance.toml_file import read_toml
 from bellhousing_conformance.verdict import Figure, Judgement, Status
 
 UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
@@ -110,14 +108,7 @@ class Slo(Strict):
 
 def load_slo(file: Path) -> Slo:
     """Return the objectives of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
-    try:
-        return Slo.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"SLO file {str(file)!r}: expected a file, found {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"SLO file {str(file)!r}: expected TOML, found {error}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"SLO file {str(file)!r}: {explain(error, Slo)}") from error
+    return read_toml(Slo, file, "SLO file")
 
 
 def judged_objective(objective: Objective, rows: Sequence[Sent], deadline: float) -> Judgement:

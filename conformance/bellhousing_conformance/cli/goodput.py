@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 from typer import Option
 
 from bellhousing.cli.output import Json, fail, print_json, print_table, say, stdout
@@ -26,10 +25,11 @@ from bellhousing_conformance.goodput import (
     search,
     seconds_of,
 )
+from bellhousing_conformance.load.document import read_document, write_document
 from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals, whole_file
+from bellhousing_conformance.load.record import Arrivals
 from bellhousing_conformance.load.report import report_of
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.workload import plan_of, plan_of_closed
@@ -202,19 +202,12 @@ def _found(asked: Asked, tries: Sequence[Try], floors: Sequence[dict[str, float]
 def _kept(output: Path) -> Goodput | None:
     """Return the search of a folder; None without one. Raises `ConfigurationError` for one that cannot be read."""
     file = output / FILE
-    if not file.is_file():
-        return None
-    try:
-        return Goodput.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ConfigurationError(f"goodput {str(file)!r}: {where}: {error.errors()[0]['msg']}") from error
+    return read_document(Goodput, file, "goodput") if file.is_file() else None
 
 
 def _write(found: Goodput, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / FILE) as file:
-        file.write(found.model_dump_json(indent=1).encode() + b"\n")
+    write_document(found, output / FILE)
 
 
 def _told(last: Try, number: int) -> None:

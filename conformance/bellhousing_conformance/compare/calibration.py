@@ -5,18 +5,17 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from pydantic import ValidationError
-
-from bellhousing.errors import ConfigurationError, EngineUnavailable
+from bellhousing.errors import EngineUnavailable
 from bellhousing_conformance.compare.figures import capacity
 from bellhousing_conformance.compare.loads import closed_load, open_load
 from bellhousing_conformance.compare.settings import Settings
 from bellhousing_conformance.compare.sides import Side
+from bellhousing_conformance.load.document import read_document, write_document
 from bellhousing_conformance.load.gate import Run
 from bellhousing_conformance.load.gates import reachable
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import RunInfo, Sent, read_rows, read_run, whole_file
+from bellhousing_conformance.load.record import RunInfo, Sent, read_rows, read_run
 from bellhousing_conformance.verdict import Frozen
 
 FOLDER, CALIBRATION_FILE = "calibration", "calibration.json"
@@ -74,8 +73,7 @@ async def calibrated(
     settings.check_rate(rate)
     floor = await _floor(settings, sides, rate)
     calibration = Calibration(capacity=found, rate=rate, floor=floor)
-    with whole_file(folder / CALIBRATION_FILE) as file:
-        file.write(calibration.model_dump_json(indent=1).encode() + b"\n")
+    write_document(calibration, folder / CALIBRATION_FILE)
     return calibration
 
 
@@ -87,14 +85,7 @@ def rate_of(settings: Settings, found: Mapping[Literal["a", "b"], Capacity]) -> 
 
 def read_calibration(folder: Path) -> Calibration:
     """Return the calibration of a folder. Raises `ConfigurationError`."""
-    file = folder / CALIBRATION_FILE
-    try:
-        return Calibration.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"calibration {str(file)!r}: expected a file, found {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise ConfigurationError(f"calibration {str(file)!r}: {fault['loc']}: {fault['msg']}") from error
+    return read_document(Calibration, folder / CALIBRATION_FILE, "calibration")
 
 
 def recomputed(settings: Settings, told: Calibration, folder: Path) -> Calibration:

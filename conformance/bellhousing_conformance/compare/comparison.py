@@ -8,9 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from pydantic import ValidationError
-
-from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.compare.blocks import ARMS, Arm, Block, by_attempt, read_blocks
 from bellhousing_conformance.compare.calibration import Calibration, read_calibration, recomputed
 from bellhousing_conformance.compare.execution import MOST_REJECTED, read_subjects
@@ -18,7 +15,7 @@ from bellhousing_conformance.compare.figures import COMPARED, Compared, geometri
 from bellhousing_conformance.compare.settings import Settings, read_settings
 from bellhousing_conformance.compare.sides import precision_label
 from bellhousing_conformance.compare.statistics import LEAST_PAIRS, Verdict, Weighed, decide, holm, weighed
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.document import differences, finite, read_document, write_document
 from bellhousing_conformance.report.model import Subject
 from bellhousing_conformance.verdict import Frozen
 
@@ -236,13 +233,13 @@ def _decided(
         ratio=math.exp(found.ratio.estimate),
         low=_exp(found.ratio.low),
         high=_exp(found.ratio.high),
-        floor=_finite(found.floor),
+        floor=finite(found.floor),
         floor_ratio=math.exp(weighed(pairs.same, pairs.same).ratio.estimate),
         difference_p=difference_p,
         equivalence_p=equivalence_p,
         verdict=verdict,
         word=words.get(verdict, verdict),
-        margin=_finite(found.margin),
+        margin=finite(found.margin),
         means=_means(pairs),
         text=sentence(metric.title, found, len(pairs.logs), blocks_out),
         reason=reason,
@@ -314,7 +311,7 @@ def _block(attempt: _Attempt, block: Block) -> BlockResult:
         idle_share=record.idle_share,
         requests=len(measured),
         failures=dict(Counter(row.code for row in measured if not row.is_ok)),
-        figures={name: None if value is None else _finite(value) for name, value in figures.items()},
+        figures={name: None if value is None else finite(value) for name, value in figures.items()},
         rejections=attempt.rejections[record.arm],
         counts=attempt.counts,
     )
@@ -322,31 +319,18 @@ def _block(attempt: _Attempt, block: Block) -> BlockResult:
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write it into its folder. Raises `ConfigurationError`."""
-    with whole_file(folder / COMPARISON_FILE) as file:
-        file.write(comparison.model_dump_json(indent=1).encode() + b"\n")
+    write_document(comparison, folder / COMPARISON_FILE)
 
 
 def read_comparison(folder: Path) -> Comparison:
     """Return the comparison of a folder. Raises `ConfigurationError`."""
-    file = folder / COMPARISON_FILE
-    try:
-        return Comparison.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"comparison {str(file)!r}: expected a file, found {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigurationError(f"comparison {str(file)!r}: {where}: {fault['msg']}") from error
+    return read_document(Comparison, folder / COMPARISON_FILE, "comparison")
 
 
 def disagreements(folder: Path) -> list[str]:
     """Return where a folder's comparison is not what follows from its rows: a sentence for each field."""
     told, again = read_comparison(folder), comparison_of(folder)
-    return [
-        f"{name}: expected {getattr(again, name)}, found {getattr(told, name)}"
-        for name in Comparison.model_fields
-        if getattr(again, name) != getattr(told, name)
-    ]
+    return differences(told, again)
 
 
 def _means(pairs: _Pairs) -> dict[Arm, float]:
@@ -356,10 +340,6 @@ def _means(pairs: _Pairs) -> dict[Arm, float]:
 
 def _exp(value: float) -> float | None:
     return math.exp(value) if math.isfinite(value) else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _count(number: int, what: str) -> str:

@@ -12,7 +12,7 @@ from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
 from bellhousing_conformance.compare.blocks import ARMS
 from bellhousing_conformance.load.clients import KINDS
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.document import write_document
 from bellhousing_conformance.load.workload import Lengths, Workload
 
 SETTINGS_FILE = "settings.json"
@@ -131,8 +131,7 @@ def write_settings(settings: Settings, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"folder {str(folder)!r}: expected a folder, found {error.strerror}") from error
-    with whole_file(folder / SETTINGS_FILE) as file:
-        file.write(settings.model_dump_json(indent=1).encode() + b"\n")
+    write_document(settings, folder / SETTINGS_FILE)
 
 
 def read_settings(folder: Path) -> Settings:

@@ -82,19 +82,7 @@ async def _described(settings: SideSettings, target: Target, meter: Meter | None
             model = await look(calls, target)
     except (Unjudgeable, HalfImplemented) as error:
         raise EngineUnavailable(str(error)) from error
-    subject = Subject(
-        address=target.where.address,
-        model=model.name,
-        backend=model.backend,
-        backend_version=model.backend_version,
-        engine=model.engine,
-        engine_version=model.engine_version,
-        instance_id=model.instance_id,
-        model_digest=model.model_digest,
-        tokenizer_digest=model.tokenizer_digest,
-        precision=model.precision,
-    )
-    return Side(settings.name, settings.client, target, subject, meter)
+    return Side(settings.name, settings.client, target, Subject.of(target.where.address, model), meter)
 
 
 def precision_label(a: Subject, b: Subject) -> str:

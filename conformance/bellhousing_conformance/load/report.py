@@ -1,20 +1,17 @@
 """What a load run comes to: VALID or INVALID with the reasons, and estimates that follow from its rows."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.load.document import differences, finite, read_document, write_document
 from bellhousing_conformance.load.gate import Gate, Run
 from bellhousing_conformance.load.gates import gates
 from bellhousing_conformance.load.metrics import METRICS, NS, goodput, throughput
 from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile
-from bellhousing_conformance.load.record import ROWS_FILE, RunInfo, Sent, read_rows, read_run, whole_file
+from bellhousing_conformance.load.record import ROWS_FILE, RunInfo, Sent, read_rows, read_run
 from bellhousing_conformance.verdict import Frozen
 
 REPORT_FILE = "load.json"
@@ -125,32 +122,19 @@ def scenario(info: RunInfo) -> str:
 
 def write_load_report(report: LoadReport, folder: Path) -> None:
     """Write the report into the run's folder, whole or not at all. Raises `ConfigurationError`."""
-    with whole_file(folder / REPORT_FILE) as file:
-        file.write(report.model_dump_json(indent=1).encode() + b"\n")
+    write_document(report, folder / REPORT_FILE)
 
 
 def read_load_report(folder: Path) -> LoadReport:
     """Return the report of a folder. Raises `ConfigurationError`."""
-    file = folder / REPORT_FILE
-    try:
-        return LoadReport.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"load report {str(file)!r}: expected a file, found {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigurationError(f"load report {str(file)!r}: {where}: {fault['msg']}") from error
+    return read_document(LoadReport, folder / REPORT_FILE, "load report")
 
 
 def disagreements(folder: Path) -> list[str]:
     """Return where a folder's report is not what follows from its rows: a sentence for each field, none when it is."""
     told = read_load_report(folder)
     again = report_of(folder, floor=told.floor, limits=told.limits)
-    return [
-        f"{name}: expected {getattr(again, name)}, found {getattr(told, name)}"
-        for name in LoadReport.model_fields
-        if getattr(again, name) != getattr(told, name)
-    ]
+    return differences(told, again)
 
 
 def _estimates(rows: Sequence[Sent], deadline: float) -> Iterator[Estimate]:
@@ -165,13 +149,9 @@ def _estimates(rows: Sequence[Sent], deadline: float) -> Iterator[Estimate]:
                 percent=percent,
                 n=found.n,
                 n_eff=found.n_eff,
-                value=_finite(found.value),
-                low=_finite(found.low),
-                high=_finite(found.high),
+                value=finite(found.value),
+                low=finite(found.low),
+                high=finite(found.high),
                 is_printable=found.is_printable,
                 text=found.text(deadline),
             )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,19 +1,18 @@
 """The list of backends to compare: a TOML file."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
 from bellhousing_conformance.compare.blocks import ARMS
 from bellhousing_conformance.compare.settings import OVERHEAD_SECONDS, Settings, settings_of
 from bellhousing_conformance.compare.statistics import LEAST_PAIRS
 from bellhousing_conformance.load.workload import Lengths
-from bellhousing_conformance.results.entries import Entry
+from bellhousing_conformance.results.entries import Entry, distinct_names
+from bellhousing_conformance.toml_file import read_toml
 
 START_SECONDS = 150.0
 """Of a comparison: two servers start, and are warmed up."""
@@ -77,18 +76,8 @@ class SpeedFile(Strict):
 
 def load_speeds(file: Path) -> SpeedFile:
     """Return the list of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
-    try:
-        told = SpeedFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"targets {str(file)!r}: expected a file, found {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"targets {str(file)!r}: expected TOML, found {error}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"targets {str(file)!r}: {explain(error, SpeedFile)}") from error
-    names = [entry.name for entry in told.target]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"targets {str(file)!r}: expected each name once, found {', '.join(twice)} again")
+    told = read_toml(SpeedFile, file, "targets")
+    distinct_names(told.target, file)
     return told
 
 

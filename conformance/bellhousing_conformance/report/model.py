@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.gates import Gates
 from bellhousing_conformance.verdict import Figure, Frozen, Judgement, Status, Tier
 
@@ -32,6 +33,22 @@ class Subject(Frozen):
     tokenizer_digest: str = ""
     precision: str = ""
     oracle: str = ""
+
+    @classmethod
+    def of(cls, address: str, model: discovery_pb2.Model) -> "Subject":
+        """Return what a model tells of itself at an address."""
+        return cls(
+            address=address,
+            model=model.name,
+            backend=model.backend,
+            backend_version=model.backend_version,
+            engine=model.engine,
+            engine_version=model.engine_version,
+            instance_id=model.instance_id,
+            model_digest=model.model_digest,
+            tokenizer_digest=model.tokenizer_digest,
+            precision=model.precision,
+        )
 
 
 class Host(Frozen):

@@ -1,16 +1,15 @@
 """The list of backends to judge: a TOML file."""
 
 import json
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
+from bellhousing_conformance.toml_file import read_toml
 from bellhousing_conformance.verdict import Tier
 
 
@@ -70,18 +69,8 @@ class EntriesFile(Strict):
 
 def load_entries(file: Path) -> EntriesFile:
     """Return the list of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
-    try:
-        told = EntriesFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"targets {str(file)!r}: expected a file, found {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"targets {str(file)!r}: expected TOML, found {error}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"targets {str(file)!r}: {explain(error, EntriesFile)}") from error
-    names = [entry.name for entry in told.target]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"targets {str(file)!r}: expected each name once, found {', '.join(twice)} again")
+    told = read_toml(EntriesFile, file, "targets")
+    names = distinct_names(told.target, file)
     for place, entry in enumerate(told.target):
         if entry.against and entry.against not in names[:place]:
             earlier = ", ".join(names[:place]) or "none"
@@ -90,3 +79,12 @@ def load_entries(file: Path) -> EntriesFile:
                 f"found {entry.against!r}"
             )
     return told
+
+
+def distinct_names(entries: Sequence[Entry], file: Path) -> list[str]:
+    """Return the names of a file's entries. Raises `ConfigurationError` for one that comes twice."""
+    names = [entry.name for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"targets {str(file)!r}: expected each name once, found {', '.join(twice)} again")
+    return names

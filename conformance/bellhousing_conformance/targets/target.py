@@ -1,19 +1,18 @@
 """A target as a person names it: an address, or a TOML file with hooks."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bellhousing.client import Tls
-from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.targets.hooks import Hook, HookName, Hooks, command_hook, metrics_hook
+from bellhousing_conformance.toml_file import read_toml
 
 SILENCE_SECONDS = 60.0
 LOADING_SECONDS = 300.0
@@ -68,14 +67,7 @@ class TargetFile(Strict):
 
 def load_target(file: Path) -> Target:
     """Return the target of a file. Raises `ConfigurationError` naming the file, the key and what was found."""
-    try:
-        told = TargetFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"target file {str(file)!r}: expected a file, found {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"target file {str(file)!r}: expected TOML, found {error}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"target file {str(file)!r}: {explain(error, TargetFile)}") from error
+    told = read_toml(TargetFile, file, "target file")
     token = os.environ.get(told.token_env, "") if told.token_env else ""
     if told.token_env and not token:
         raise ConfigurationError(f"target file {str(file)!r}: expected a token in {told.token_env}, found none")

@@ -127,5 +127,6 @@ class Supply:
     def _stamp_at_registration(self, record: AdapterRecord) -> Stamp:
         """Return the stamp of the look that found what the record has; nothing where that is not known any more."""
         looked = self._looked.get(record.source)
-        is_same = looked and (looked.digest, looked.config_digest) == (record.digest, record.config_digest)
-        return looked.stamp if looked and is_same else ()
+        if looked is None or (looked.digest, looked.config_digest) != (record.digest, record.config_digest):
+            return ()
+        return looked.stamp
