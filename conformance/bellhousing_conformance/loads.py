@@ -38,6 +38,9 @@ WARM_UP_SHARE = 0.6
 
 MOST_PLACES = 16
 SMALL_REQUESTS = 30
+SHARED_REQUESTS = 60
+"""Where sender and target share a process: of 30, one sample in 140 is found too dependent for a median by chance."""
+
 LONGEST_SHARE = 2
 """A load of few requests a second is at most so many times as long as others."""
 
@@ -136,7 +139,7 @@ async def send_closed(
 
 def seconds_for(probe: Probe, rate: float, *, standard: int, full: int) -> float:
     """Return how long an open load is measured: the tier's time, or what the fewest useful requests need."""
-    wanted = SMALL_REQUESTS / rate
+    wanted = (SHARED_REQUESTS if probe.shares_process else SMALL_REQUESTS) / rate
     if probe.tier == "smoke":
         return wanted
     return max(probe.size(smoke=1, standard=standard, full=full), min(wanted, LONGEST_SHARE * standard))
