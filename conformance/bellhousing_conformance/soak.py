@@ -9,10 +9,12 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from bellhousing_conformance.bench import SOAK_SECONDS
 from bellhousing_conformance.loads import capacity, send_open
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.verdict import Row, Rows
 
 SHARE = 0.5
 LOOKS = 120
@@ -21,8 +23,47 @@ SETTLE_SECONDS = {"smoke": 2.0, "standard": 10.0, "full": 60.0}
 RESOLUTION_BYTES = 16 * 2**20
 """What a run that is too short for a slope an hour may grow by: allocators take memory in steps of this order."""
 
+SETTLED_SHARE = 0.2
+"""Of the looks, the first ones tell nothing of a trend: caches and pools fill then."""
+
+LEAST_LOOKS = 8
+HOUR, MIB = 3600.0, 2**20
+
 LEFT = ("files", "threads", "processes", "running", "queued")
 """What must be as it was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The resident memory of a soak and its slope (Theil-Sen, 95 %): times in seconds, sizes in MiB.
+
+    `slope`, `low` and `high` are MiB an hour; the line is `base` MiB at time 0. The slope is that of `settled`, the
+    later of the looks.
+    """
+
+    looks: tuple[tuple[float, float], ...]
+    settled: tuple[tuple[float, float], ...]
+    slope: float
+    low: float
+    high: float
+    base: float
+
+
+def memory_trend(rows: Rows) -> Trend | None:
+    """Return the trend of the memory that an attempt looked at; None when it looked too seldom."""
+    looks = [(row["seconds"], row["rss"] / MIB) for row in rows if _is_of_memory(row)]
+    settled = looks[int(SETTLED_SHARE * len(looks)) :]
+    if len(settled) < LEAST_LOOKS:
+        return None
+    from scipy.stats import theilslopes
+
+    found = theilslopes([size for _, size in settled], [at / HOUR for at, _ in settled], alpha=0.95)
+    slope, low, high = float(found.slope), float(found.low_slope), float(found.high_slope)
+    return Trend(tuple(looks), tuple(settled), slope, low, high, float(found.intercept))
+
+
+def _is_of_memory(row: Row) -> bool:
+    return row["kind"] == "held" and row["phase"] == "during" and "rss" in row
 
 
 async def soak(probe: Probe) -> None:

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
+from bellhousing_conformance.checks.soak import k01_memory
 from bellhousing_conformance.report.html import html
 from bellhousing_conformance.report.load_plots import charts
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Result
+from bellhousing_conformance.report.reading import number
 from bellhousing_conformance.report.samples import write_samples
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 from tests.conformance.load.rows import perfect
@@ -67,3 +71,13 @@ def test_a_page_has_the_pictures_and_calls_what_was_measured_so(tmp_path: Path) 
     page = html(report(tmp_path), tmp_path)
     assert "MEASURED" in page
     assert 'aria-label="Time to first token: 0.3 of capacity, 0.6 of capacity"' in page
+
+
+def test_the_picture_of_memory_has_the_slope_that_is_judged(tmp_path: Path) -> None:
+    warming = [dict(row) for row in soaked(2**20)]
+    for row in warming[1:20]:
+        row["rss"] += 2**30
+    [chart] = charts(report_of(measured(tmp_path, "K01", warming)), tmp_path)
+    [slope] = [figure for figure in k01_memory.judge(warming, 0.01).figures if figure.name == "growth, MiB an hour"]
+    assert slope.value == pytest.approx(1, rel=0.01)
+    assert f"once settled: {number(slope.value)} MiB an hour" in chart.note

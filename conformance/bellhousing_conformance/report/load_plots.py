@@ -14,13 +14,13 @@ from bellhousing_conformance.loads import Load, loads_of
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.reading import number
 from bellhousing_conformance.report.samples import read_samples
+from bellhousing_conformance.soak import HOUR, memory_trend
 from bellhousing_conformance.verdict import Frozen, Row
 
 MOST_POINTS = 200
 SHARE_AT = "share at "
 """How figures of TH2 begin, before the rate."""
 
-MIB, HOUR = 2**20, 3600.0
 Points = tuple[tuple[float, float], ...]
 
 
@@ -149,20 +149,17 @@ def _with_band(label: str, kept: list[tuple[float, float, float, float]], x: flo
 
 
 def _memory(rows: Sequence[Row]) -> Chart | None:
-    told = [(row["seconds"], row["rss"] / MIB) for row in rows if row["kind"] == "held" and "rss" in row]
-    if len(told) < 2:
+    trend = memory_trend(rows)
+    if trend is None:
         return None
-    from scipy.stats import theilslopes
-
-    start, end = told[0][0], told[-1][0]
-    low, high = min(size for _, size in told), max(size for _, size in told)
-    found = theilslopes([size for _, size in told], [at for at, _ in told])
-    slope, base = float(found.slope), float(found.intercept)
-    looks = [(_share(at, start, end), _share(size, low, high)) for at, size in told]
-    ends = [(_share(at, start, end), min(1.0, max(0.0, _share(base + slope * at, low, high)))) for at in (start, end)]
+    (start, _), (end, _) = trend.looks[0], trend.looks[-1]
+    low, high = min(size for _, size in trend.looks), max(size for _, size in trend.looks)
+    looks = [(_share(at, start, end), _share(size, low, high)) for at, size in trend.looks]
+    line = [(at, trend.base + trend.slope * at / HOUR) for at in (trend.settled[0][0], end)]
+    ends = [(_share(at, start, end), min(1.0, max(0.0, _share(size, low, high)))) for at, size in line]
     return Chart(
         title="Resident memory during the soak",
-        note=f"Each look, and the line of Theil and Sen: {number(slope * HOUR)} MiB an hour.",
+        note=f"Each look, and the line of Theil and Sen once settled: {number(trend.slope)} MiB an hour.",
         x="seconds",
         y="MiB",
         ticks_x=("0", number(round(end - start))),

@@ -5,32 +5,22 @@ from statistics import median
 from bellhousing_conformance.check import check
 from bellhousing_conformance.loads import NEEDS
 from bellhousing_conformance.probe import Probe
-from bellhousing_conformance.soak import soak
+from bellhousing_conformance.soak import HOUR, MIB, memory_trend, soak
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
 SHARE_AN_HOUR = 0.01
-SETTLED_SHARE = 0.2
-"""Of the looks, the first ones: caches and pools fill then."""
-
-LEAST_LOOKS = 8
-HOUR, MIB = 3600.0, 2**20
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
     """Judge the slope of resident memory; its interval (Theil-Sen, 95 %) must be below the limit as a whole."""
-    told = [row for row in rows if row["kind"] == "held" and row["phase"] == "during" and "rss" in row]
-    told = told[int(SETTLED_SHARE * len(told)) :]
-    asked = next((row for row in rows if row["kind"] == "soak"), None)
-    if asked is None or len(told) < LEAST_LOOKS:
-        return Judgement(status=Status.INCONCLUSIVE, problems=(f"{len(told)} looks at the memory",))
-    from scipy.stats import theilslopes
-
-    sizes = [row["rss"] / MIB for row in told]
-    found = theilslopes(sizes, [row["seconds"] / HOUR for row in told], alpha=0.95)
-    slope, low, high = float(found.slope), float(found.low_slope), float(found.high_slope)
+    asked, trend = next((row for row in rows if row["kind"] == "soak"), None), memory_trend(rows)
+    if asked is None or trend is None:
+        return Judgement(status=Status.INCONCLUSIVE, problems=("too few looks at the memory",))
+    slope, low, high = trend.slope, trend.low, trend.high
+    sizes = [size for _, size in trend.settled]
     most = max(SHARE_AN_HOUR * median(sizes), asked["resolution"] / MIB / (asked["seconds"] / HOUR))
     figures = (
-        Figure(name="n", value=len(told)),
+        Figure(name="n", value=len(sizes)),
         Figure(name="growth, MiB an hour", value=slope, low=low, high=high),
         Figure(name="limit, MiB an hour", value=most),
         Figure(name="minimum detectable growth, MiB an hour", value=most + (high - low) / 2),
