@@ -204,7 +204,7 @@ def steadiness(run: Run) -> list[Gate]:
     """The target was warm before the window, and no metric drifts within it."""
     ahead = run.warm_up if run.window[0] == 0 else sum(row.intended_ns < run.window[0] for row in run.rows)
     found = f"{ahead or 'no'} requests before the window" if run.warm_up else "never steady"
-    bound = f"at least {LEAST_WARM_UP} requests, then medians of 10 within 10 %"
+    bound = f"at least {LEAST_WARM_UP} requests, then tens alike within 10 % or by chance"
     is_warm = run.warm_up is not None and (ahead or 0) >= LEAST_WARM_UP
     return [Gate(name="warm-up", is_kept=is_warm, found=found, bound=bound), *(_drift(run, each) for each in STEADY)]
 

@@ -10,26 +10,36 @@ from bellhousing_conformance.stats import effective_size
 
 LEAST_WARM_UP = 20
 BLOCK = 10
-STEADY_SHARE = 0.1
+STEADY_SHARE, CHANCE = 0.1, 0.05
 LEAST_VALUES = 30
 
 
 def warm_up(rows: Sequence[Sent]) -> int | None:
-    """Return after how many requests the medians of the TTFT of two successive tens are within 10 %.
+    """Return after how many requests the TTFT of two successive tens are alike.
 
-    At least 20; None when that is never so, or when no request comes after.
+    Their medians are within 10 %, or further apart by no more than chance makes of ten (Mann and Whitney, 1947, at
+    5 %): a loaded target's TTFT vary by more than 10 % when nothing changes. At least 20; None when that is never so,
+    or when no request comes after.
     """
     values = [METRICS["ttft"].of(row) for row in rows]
     for end in range(LEAST_WARM_UP, len(values), BLOCK):
-        earlier, later = (_median(values[start : start + BLOCK]) for start in (end - 2 * BLOCK, end - BLOCK))
-        if earlier and later and abs(later / earlier - 1) <= STEADY_SHARE:
+        if _are_alike(*(_known(values[start : start + BLOCK]) for start in (end - 2 * BLOCK, end - BLOCK))):
             return end
     return None
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None and math.isfinite(value)]
-    return median(found) if found else None
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _are_alike(earlier: Sequence[float], later: Sequence[float]) -> bool:
+    if not earlier or not later:
+        return False
+    if abs(median(later) - median(earlier)) <= STEADY_SHARE * median(earlier):
+        return True
+    from scipy.stats import mannwhitneyu
+
+    return bool(mannwhitneyu(earlier, later).pvalue >= CHANCE)
 
 
 def drift(values: Sequence[float]) -> float | None:

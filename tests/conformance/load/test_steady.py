@@ -1,6 +1,7 @@
 import math
 import random
 from dataclasses import replace
+from statistics import median
 
 import pytest
 
@@ -23,6 +24,17 @@ def test_a_target_that_is_steady_from_the_first_has_a_warm_up_of_twenty() -> Non
 
 def test_a_warm_up_lasts_until_two_tens_are_alike() -> None:
     assert warm_up(rows(*[500] * 10, *[300] * 10, *[200] * 10, *[100] * 30)) == 50
+
+
+def test_tens_that_differ_by_chance_alone_are_alike() -> None:
+    scattered = [60, 200, 90, 310, 120, 80, 150, 240, 70, 110, 190, 75, 260, 95, 330, 130, 85, 160, 250, 105]
+    assert abs(median(scattered[10:]) / median(scattered[:10]) - 1) > 0.1
+    assert warm_up(rows(*scattered, 100)) == 20
+
+
+def test_a_cold_start_among_scattered_requests_is_seen() -> None:
+    scattered = [60, 200, 90, 310, 120, 80, 150, 240, 70, 110]
+    assert warm_up(rows(*[900 + value for value in scattered], *scattered, *scattered, 100)) == 30
 
 
 def test_what_never_is_steady_has_no_warm_up() -> None:
