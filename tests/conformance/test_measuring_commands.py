@@ -53,6 +53,14 @@ def test_a_load_beyond_its_objectives_tells_which_and_exits_with_1_unless_it_is_
     assert (statuses["TTFT p50 at most 0.001 s"], ended.exit_code) == expected
 
 
+def test_an_own_api_that_does_not_answer_leaves_its_check_out_and_is_named(tmp_path: Path) -> None:
+    flags = ("run", "--start", "simulator", "--tier", "standard", "--check", "LT6", "--native", "openai=127.0.0.1:1")
+    invoked(*flags, "--output", tmp_path / "out")
+    [result] = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["checks"]
+    assert result["status"] == "NOT_RUN"
+    assert "--native and the target: expected both to answer: 127.0.0.1:1" in json.dumps(result)
+
+
 def test_a_search_without_an_objective_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "slo.toml"
     file.write_text("throughput = 5\n", encoding="utf-8")

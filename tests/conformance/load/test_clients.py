@@ -104,7 +104,7 @@ async def test_a_failure_keeps_its_code_and_its_reason(answer: Answer, code: str
 
 async def test_ollama_counts_its_lines() -> None:
     async with ScriptedOllama().listening() as (server, engine):
-        rows, info = await Sender(job(endpoint("ollama", server.url))).run()
+        rows, info = await Sender(job(endpoint("ollama", server.url.removeprefix("http://")))).run()
     assert {row.code for row in rows} == {"OK"}
     assert all(row.usage_tokens == 6 for row in rows)
     assert ledger(Run(rows, info)).is_kept

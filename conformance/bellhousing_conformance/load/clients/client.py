@@ -18,7 +18,7 @@ STREAM_FAILED = "STREAM_FAILED"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go. `address` is HOST:PORT of the contract, else a URL. PEM files turn on TLS for the contract."""
+    """Where requests go. `address` is HOST:PORT, or a URL of an HTTP API. PEM files turn on TLS for the contract."""
 
     kind: str
     address: str

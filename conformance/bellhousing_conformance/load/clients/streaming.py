@@ -44,11 +44,13 @@ class StreamingClient(Client):
 
     async def open(self) -> None:
         """See `Client`. Any HTTP answer shows that somebody is there."""
-        self._http = EngineHttp(self._endpoint.address, os.environ.get(TOKEN_VARIABLE, ""))
+        address = self._endpoint.address
+        url = address if "://" in address else f"http://{address}"
+        self._http = EngineHttp(url, os.environ.get(TOKEN_VARIABLE, ""))
         try:
             await self._http.ask("GET", "/")
         except Unanswered as error:
-            raise EngineUnavailable(f"{self._endpoint.address}: expected an HTTP server, found {error}") from error
+            raise EngineUnavailable(f"{address}: expected an HTTP server, found {error}") from error
 
     async def close(self) -> None:
         """See `Client`."""
