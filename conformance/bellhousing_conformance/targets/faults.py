@@ -27,10 +27,12 @@ def mortal(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fault_hook(server: ServerProcess, model: Mapping[str, Any]) -> Hook | None:
-    """Return the hook; None for an engine that cannot be ended without its server."""
+    """Return the hook of a server that serves; None for an engine that cannot be ended without it."""
     if model["backend"] == SIMULATOR:
         return _simulated_death(server)
-    return _rank_death(server) if load(model["backend"]).isolation == "process" else None
+    if load(model["backend"]).isolation == "process":
+        return _rank_death(server)
+    return _command_death(server) if _commands(server) else None
 
 
 def _simulated_death(server: ServerProcess) -> Hook:
@@ -45,6 +47,27 @@ def _simulated_death(server: ServerProcess) -> Hook:
         raise HookFailed("hook fault: the simulated engine lives on")
 
     return fault
+
+
+def _command_death(server: ServerProcess) -> Hook:
+    """Kill what the server has started: an engine that is a command of its own, such as `ollama serve`."""
+
+    async def fault() -> str:
+        commands = _commands(server)
+        if not commands:
+            raise HookFailed("hook fault: expected a command that the server started, found none")
+        for command in commands:
+            command.kill()
+        return ""
+
+    return fault
+
+
+def _commands(server: ServerProcess) -> list[Any]:
+    import psutil
+
+    children = psutil.Process(server.pid).children() if server.pid else []
+    return [child for child in children if TRACKER not in " ".join(child.cmdline())]
 
 
 def _rank_death(server: ServerProcess) -> Hook:
