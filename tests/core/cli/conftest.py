@@ -14,6 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
+
+from bellhousing.cli.application import build
+from bellhousing.plugins import Plugins
 
 COMMAND = [sys.executable, "-m", "bellhousing"]
 SECONDS = 60
@@ -60,6 +64,19 @@ def run(tmp_path: Path) -> Run:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return bellhousing
+
+
+@pytest.fixture
+def explained() -> Callable[..., str]:
+    """Return what `--help` of a command tells, without a process for each."""
+    app, runner = build(Plugins.installed()), CliRunner()
+
+    def text(*command: str) -> str:
+        shown = runner.invoke(app, [*command, "--help"], prog_name="bellhousing", env={"TERM": "dumb", "NO_COLOR": "1"})
+        assert shown.exit_code == 0, shown.output
+        return shown.output
+
+    return text
 
 
 class Serving:
