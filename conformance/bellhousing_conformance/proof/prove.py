@@ -7,16 +7,18 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
+from bellhousing_conformance.proof.chains import LOAD_SECONDS, Piece, chained
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
-from bellhousing_conformance.saboteurs.saboteur import Saboteur
+from bellhousing_conformance.saboteurs.saboteur import Saboteur, saboteurs
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.targets.started import launched
+from bellhousing_conformance.verdict import Status
 
 ORACLE = {
     "backend": "simulator",
@@ -34,7 +36,6 @@ ORACLE = {
     "batching": {"max_sequences": 8},
     "restart": {"first_seconds": 0.1, "most_seconds": 0.1, "limit": 1000},
 }
-LOAD_SECONDS = 60.0
 
 Told = Callable[[str, Mapping[str, Cell]], None]
 
@@ -60,7 +61,7 @@ async def prove(
     began = time.monotonic()
     plan = [Row(CLEAN, seed, checks)]
     plan += [Row(name, seed, wanted(name, kinds[name], checks, seed, every)) for name in kinds]
-    found = await _run(plan, lambda row, cells: told(row.saboteur, cells))
+    found = await _run(plan, lambda row, cells: told(row.saboteur, cells), is_quiet=False)
     return KillMatrix(
         checks=tuple([check.id for check in checks]),
         defects={name: kind.defect for name, kind in kinds.items()},
@@ -76,18 +77,27 @@ async def run_clean(
 ) -> list[dict[str, Cell]]:
     """Return what the checks come to on the oracle without a defect, a row for each seed; `told` hears of each row.
 
+    Nothing is tried again, and what must be alone has the machine to itself: this is how often a right server fails.
     Raises what starting the simulator raises.
     """
-    return await _run([Row(CLEAN, seed, checks) for seed in seeds], lambda row, cells: told(row.seed, cells))
+    plan = [Row(CLEAN, seed, checks) for seed in seeds]
+    return await _run(plan, lambda row, cells: told(row.seed, cells), is_quiet=True)
 
 
-async def _run(plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], None]) -> list[dict[str, Cell]]:
-    """Return the cells of each row: first what may run beside others, then what must be alone."""
+async def _run(
+    plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], None], *, is_quiet: bool
+) -> list[dict[str, Cell]]:
+    """Return the cells of each row: first what may run beside others, then what must be alone.
+
+    Unless `is_quiet` there are several oracles for the latter, and what came out otherwise than declared beside others
+    is tried again with the machine to itself, which decides.
+    """
     found: list[dict[str, Cell]] = [{} for _ in plan]
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+    processors = os.cpu_count() or 1
     async with AsyncExitStack() as stack:
         # The server ends first: what the workers are at ends with it, when this is cancelled.
-        pool = stack.enter_context(ProcessPoolExecutor(os.cpu_count() or 1, mp_context=spawn))
+        pool = stack.enter_context(ProcessPoolExecutor(processors, mp_context=spawn))
         server, target = await stack.enter_async_context(launched([ORACLE], load_seconds=LOAD_SECONDS))
         upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
 
@@ -97,19 +107,50 @@ async def _run(plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], No
                 cells |= await loop.run_in_executor(pool, cells_in_a_process, upstream, row.saboteur, ids, row.seed)
             told(row, cells)
 
+        async def alone(pieces: Sequence[Piece]) -> None:
+            for piece in pieces:
+                found[piece.row].update(await cells(target, piece.saboteur, piece.checks, piece.seed))
+                await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
+                await server.wait_serving(LOAD_SECONDS)
+                told(plan[piece.row], found[piece.row])
+
         try:
             await asyncio.gather(*(side_by_side(*each) for each in zip(plan, found, strict=True)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        for row, kept in zip(plan, found, strict=True):
-            alone = [check for check in row.checks if check.alone]
-            for _, each in groupby(alone, key=_company):
-                kept.update(await cells(target, row.saboteur, [check.id for check in each], row.seed))
-                await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
-                await server.wait_serving(LOAD_SECONDS)
-            if alone:
-                told(row, kept)
+        if is_quiet:
+            await alone(_pieces(plan))
+            return found
+        async with aclosing(chained(_pieces(plan), ORACLE, processors)) as chains:
+            async for piece, come_to in chains:
+                found[piece.row].update(come_to)
+                told(plan[piece.row], found[piece.row])
+        await alone(_unexpected(plan, found))
     return found
+
+
+def _pieces(plan: Sequence[Row]) -> list[Piece]:
+    """Return what must be alone: each check by itself, but for those that share a soak."""
+    return [
+        Piece(place, row.saboteur, row.seed, tuple([check.id for check in company]))
+        for place, row in enumerate(plan)
+        for _, company in groupby((check for check in row.checks if check.alone), key=_company)
+    ]
+
+
+def _unexpected(plan: Sequence[Row], found: Sequence[Mapping[str, Cell]]) -> list[Piece]:
+    """Return the checks that did not come to what is declared: PASS without a defect, a kill with it."""
+    pieces = []
+    for place, (row, come_to) in enumerate(zip(plan, found, strict=True)):
+        for check in row.checks:
+            cell = come_to[check.id]
+            if row.saboteur == CLEAN:
+                is_expected = cell.status is Status.PASS
+            else:
+                is_expected = cell.is_kill or check.id not in saboteurs()[row.saboteur].seen_by
+            if not is_expected:
+                pieces.append(Piece(place, row.saboteur, row.seed, (check.id,)))
+    return pieces
 
 
 def _company(check: Check) -> str:
