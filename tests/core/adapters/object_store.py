@@ -91,7 +91,8 @@ def _set_up(port: int) -> ObjectStore:
         found.append(Keys(made["AccessKeyId"], made["SecretAccessKey"]))
     policy = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
     users.put_user_policy(UserName="reader", PolicyName="all", PolicyDocument=policy)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/reset-auth", data=b"0", timeout=5):
+    url, plain = f"http://127.0.0.1:{port}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+    with urllib.request.urlopen(urllib.request.Request(url, b"0", plain), timeout=5):
         reader, stranger = found
         return ObjectStore(port, client("s3", reader), reader, stranger)
 
