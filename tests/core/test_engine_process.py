@@ -42,6 +42,7 @@ async def test_the_output_is_the_same_as_without_a_process(serving: Serve) -> No
     assert texts[0] == texts[1]
 
 
+@pytest.mark.quiet
 async def test_killing_the_engine_ends_eight_streams_within_a_second_and_the_next_request_works(serving: Serve) -> None:
     model = {"restart": {"first_seconds": 0.05}}
     async with serving(BACKEND, options=SLOW, model=model) as served:

@@ -117,7 +117,7 @@ class Serving:
 
     def leftovers(self) -> list[psutil.Process]:
         """Return processes that were its own and still run."""
-        return psutil.wait_procs(self.tree, timeout=5)[1]
+        return psutil.wait_procs(self.tree, timeout=20)[1]
 
 
 @contextmanager

@@ -32,6 +32,7 @@ async def grandchild_of(backend: ProcessBackend) -> int:
     return pid
 
 
+@pytest.mark.quiet
 @under_both_loops
 async def test_killing_the_process_ends_every_stream_and_call_within_a_second(started: Start) -> None:
     backend = await started(with_grandchild=True)
