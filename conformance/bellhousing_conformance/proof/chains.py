@@ -51,8 +51,12 @@ async def chained(
             process.start()
         for _ in pieces:
             yield await _next(done, processes)
+        await _joined(processes)
     finally:
-        await _end(processes)
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+        await _joined(processes)
         for each in (work, done):
             each.close()
             each.cancel_join_thread()
@@ -65,19 +69,16 @@ async def _next(
         try:
             return await asyncio.to_thread(done.get, timeout=LOOK_SECONDS)
         except queue.Empty:
-            for process in processes:
-                if process.exitcode:
-                    raise EngineUnavailable(f"a chain of checks ended with {process.exitcode}, see above") from None
+            codes = [process.exitcode for process in processes]
+            if any(codes) or None not in codes:
+                raise EngineUnavailable(f"chains of checks ended with {codes} before their work, see above") from None
 
 
-async def _end(processes: Sequence[SpawnProcess]) -> None:
-    """End chains, which end their oracles."""
-    for process in processes:
-        if process.exitcode is None and process.pid:
-            process.terminate()
+async def _joined(processes: Sequence[SpawnProcess]) -> None:
+    """Wait for chains that end, and for their oracles with them."""
     for process in processes:
         if process.pid:
-            await asyncio.shield(asyncio.to_thread(process.join, END_SECONDS))
+            await asyncio.to_thread(process.join, END_SECONDS)
 
 
 def _in_a_process(oracle: Mapping[str, Any], work: Any, done: Any) -> None:
