@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from bellhousing.launch import ServerProcess
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.proof.cells import cells, cells_in_a_process
 from bellhousing_conformance.proof.chains import LOAD_SECONDS, Piece, chained
@@ -18,6 +19,7 @@ from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
 from bellhousing_conformance.saboteurs.saboteur import Saboteur, saboteurs
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.targets.started import launched
+from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 
 ORACLE = {
@@ -92,41 +94,62 @@ async def _run(
     Unless `is_quiet` there are several oracles for the latter, and what came out otherwise than declared beside others
     is tried again with the machine to itself, which decides.
     """
-    found: list[dict[str, Cell]] = [{} for _ in plan]
+    course, processors = _Course(plan, told), os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
-    processors = os.cpu_count() or 1
     async with AsyncExitStack() as stack:
         # The server ends first: what the workers are at ends with it, when this is cancelled.
         pool = stack.enter_context(ProcessPoolExecutor(processors, mp_context=spawn))
         server, target = await stack.enter_async_context(launched([ORACLE], load_seconds=LOAD_SECONDS))
-        upstream, loop = replace(target, hooks=Hooks()), asyncio.get_running_loop()
+        await course.side_by_side(target, pool)
+        if is_quiet:
+            await course.alone(_pieces(plan), server, target)
+        else:
+            await course.in_chains(_pieces(plan), processors)
+            await course.alone(_unexpected(plan, course.found), server, target)
+    return course.found
 
-        async def side_by_side(row: Row, cells: dict[str, Cell]) -> None:
+
+class _Course:
+    """A proof on its way: `found` has the cells of each row so far, and `told` hears of each row that has more."""
+
+    def __init__(self, plan: Sequence[Row], told: Callable[[Row, Mapping[str, Cell]], None]) -> None:
+        self.found: list[dict[str, Cell]] = [{} for _ in plan]
+        self._plan = plan
+        self._told = told
+
+    async def side_by_side(self, oracle: Target, pool: ProcessPoolExecutor) -> None:
+        """Prove what may run beside others, all on one oracle."""
+        upstream, loop = replace(oracle, hooks=Hooks()), asyncio.get_running_loop()
+
+        async def one(place: int, row: Row) -> None:
             ids = [check.id for check in row.checks if not check.alone]
+            done: dict[str, Cell] = {}
             if ids:
-                cells |= await loop.run_in_executor(pool, cells_in_a_process, upstream, row.saboteur, ids, row.seed)
-            told(row, cells)
-
-        async def alone(pieces: Sequence[Piece]) -> None:
-            for piece in pieces:
-                found[piece.row].update(await cells(target, piece.saboteur, piece.checks, piece.seed))
-                await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
-                await server.wait_serving(LOAD_SECONDS)
-                told(plan[piece.row], found[piece.row])
+                done = await loop.run_in_executor(pool, cells_in_a_process, upstream, row.saboteur, ids, row.seed)
+            self._note(place, done)
 
         try:
-            await asyncio.gather(*(side_by_side(*each) for each in zip(plan, found, strict=True)))
+            await asyncio.gather(*(one(place, row) for place, row in enumerate(self._plan)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        if is_quiet:
-            await alone(_pieces(plan))
-            return found
-        async with aclosing(chained(_pieces(plan), ORACLE, processors)) as chains:
-            async for piece, come_to in chains:
-                found[piece.row].update(come_to)
-                told(plan[piece.row], found[piece.row])
-        await alone(_unexpected(plan, found))
-    return found
+
+    async def in_chains(self, pieces: Sequence[Piece], chains: int) -> None:
+        """Prove what must be alone, on as many oracles as there are chains."""
+        async with aclosing(chained(pieces, ORACLE, chains)) as results:
+            async for piece, done in results:
+                self._note(piece.row, done)
+
+    async def alone(self, pieces: Sequence[Piece], server: ServerProcess, oracle: Target) -> None:
+        """Prove what must be alone, with the machine to itself."""
+        for piece in pieces:
+            done = await cells(oracle, piece.saboteur, piece.checks, piece.seed)
+            await server.start()  # a check may have stopped it, or restarted it, and failed meanwhile
+            await server.wait_serving(LOAD_SECONDS)
+            self._note(piece.row, done)
+
+    def _note(self, place: int, done: Mapping[str, Cell]) -> None:
+        self.found[place].update(done)
+        self._told(self._plan[place], self.found[place])
 
 
 def _pieces(plan: Sequence[Row]) -> list[Piece]:

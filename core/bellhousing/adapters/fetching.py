@@ -95,8 +95,8 @@ def fetch(source: str, cache: AdapterCache, rules: SourceRules, stop: threading.
     with cache.staging() as folder:
         target = folder / "adapter"
         target.mkdir()
-        filesystem, root = _opened(source)
         with _store_errors(source):
+            filesystem, root = _opened(source)
             _copy_all(source, filesystem, root, target, rules.most_bytes, stop)
         contents = read(target, Rules((folder.resolve(),), rules.most_bytes))
         return contents, cache.keep(folder, contents.digest, contents.config_digest)

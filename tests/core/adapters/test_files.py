@@ -208,6 +208,12 @@ def test_an_allowed_beginning_does_not_allow_a_longer_name(tmp_path: Path) -> No
             check_remote(source, rules)
 
 
+def test_an_address_with_a_password_is_refused_and_not_told() -> None:
+    with pytest.raises(PreconditionFailed, match="without a password") as found:
+        check_remote("https://someone:verysecret@store/poet", SourceRules((), ("https://",), 1 << 20))
+    assert "verysecret" not in found.value.message
+
+
 def test_a_source_that_gives_more_than_it_announced_is_cut_off(tmp_path: Path) -> None:
     import fsspec
     from fsspec.implementations.memory import MemoryFileSystem
