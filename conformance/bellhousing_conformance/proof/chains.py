@@ -8,7 +8,7 @@ import asyncio
 import multiprocessing
 import queue
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -35,7 +35,7 @@ class Piece:
 
 async def chained(
     pieces: Sequence[Piece], oracle: Mapping[str, Any], chains: int
-) -> AsyncIterator[tuple[Piece, dict[str, Cell]]]:
+) -> AsyncGenerator[tuple[Piece, dict[str, Cell]], None]:
     """Yield each piece with its cells, in the order in which they are done. Nothing runs on when this is closed.
 
     Raises `EngineUnavailable` when a chain ends before its work.

@@ -39,6 +39,9 @@ ORACLE = {
     "restart": {"first_seconds": 0.1, "most_seconds": 0.1, "limit": 1000},
 }
 
+MORE_TRIES = 2
+"""Other programs may use the machine too, and many checks measure time; a check that is wrong is so each time."""
+
 Told = Callable[[str, Mapping[str, Cell]], None]
 
 
@@ -91,8 +94,8 @@ async def _run(
 ) -> list[dict[str, Cell]]:
     """Return the cells of each row: first what may run beside others, then what must be alone.
 
-    Unless `is_quiet` there are several oracles for the latter, and what came out otherwise than declared beside others
-    is tried again with the machine to itself, which decides.
+    Unless `is_quiet` there are several oracles for the latter, and what came out otherwise than declared is tried again
+    with the machine to itself, up to `MORE_TRIES` times.
     """
     course, processors = _Course(plan, told), os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
@@ -105,7 +108,8 @@ async def _run(
             await course.alone(_pieces(plan), server, target)
         else:
             await course.in_chains(_pieces(plan), processors)
-            await course.alone(_unexpected(plan, course.found), server, target)
+            for _ in range(MORE_TRIES):
+                await course.alone(_unexpected(plan, course.found), server, target)
     return course.found
 
 

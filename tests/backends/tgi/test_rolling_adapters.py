@@ -38,7 +38,7 @@ async def rolling(tmp_path: Path, *, is_on: bool = True, **launcher: Any) -> Asy
         "adapter_roots": [str(tmp_path / "adapters")],
         "restart": {"first_seconds": 0.05},
     }
-    options = {"launcher": str(program), "adapters": {"static": str(static)}}
+    options: dict[str, Any] = {"launcher": str(program), "adapters": {"static": str(static)}}
     if is_on:
         options |= {"rolling_adapters": True, "cuda_memory_fraction": 0.4}
     async with serving(TgiBackend, options=options, model=model) as served:

@@ -112,11 +112,11 @@ def use(port: int, keys: Keys | None, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    for name, value in (("AWS_ACCESS_KEY_ID", keys and keys.id), ("AWS_SECRET_ACCESS_KEY", keys and keys.secret)):
-        if value:
-            monkeypatch.setenv(name, value)
-        else:
-            monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    if keys:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret)
 
 
 @dataclass

@@ -32,10 +32,9 @@ LARGE = bytes(24 << 20)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the hub's client not wait long between its tries, and know no token but a test's."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import _http
 
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 5)
-    monkeypatch.setattr(_http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
 
