@@ -12,7 +12,9 @@ MOST_NATS = 10.0
 
 
 async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dict[str, float]:
-    """Return the most probable first tokens after a prompt by id, at temperature 1 without filters.
+    """Return the most probable first tokens after a prompt, at temperature 1 without filters, by id.
+
+    Where the target has no ids they are told apart by their bytes; of two with the same the more probable counts.
 
     There log probabilities before and after the steps of sampling are the same. An end token is not delivered, and
     tells nothing: another draw is taken then, and nothing is returned after `TRIES` of them.
@@ -20,7 +22,8 @@ async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dic
     arguments = {"adapter": adapter} if adapter else {}
     for _ in range(TRIES):
         run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES, **arguments)  # type: ignore[arg-type]
-        told = {str(top.id): top.logprob for delta in run.deltas() for entry in delta.logprobs for top in entry.top}
+        found = [top for delta in run.deltas() for entry in delta.logprobs for top in entry.top]
+        told = {str(top.id) if top.HasField("id") else top.token.hex(): top.logprob for top in reversed(found)}
         if told:
             return told
     return {}

@@ -13,6 +13,8 @@ from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import CallFailed, Calls
 
+LOADED_WHILE_SERVING = (discovery_pb2.ADAPTER_SUPPORT_DYNAMIC, discovery_pb2.ADAPTER_SUPPORT_DERIVED)
+
 MODES: Mapping[str, Callable[[discovery_pb2.Capabilities], bool]] = {
     "token_ids": lambda told: told.token_ids,
     "tokenize": lambda told: told.tokenize,
@@ -24,7 +26,7 @@ MODES: Mapping[str, Callable[[discovery_pb2.Capabilities], bool]] = {
     "parts_of_characters": lambda told: not told.joined_characters,
     "batch_invariance": lambda told: told.determinism == discovery_pb2.DETERMINISM_BATCH_INVARIANT,
     "adapters": lambda told: told.adapters > discovery_pb2.ADAPTER_SUPPORT_NONE,
-    "dynamic_adapters": lambda told: told.adapters == discovery_pb2.ADAPTER_SUPPORT_DYNAMIC,
+    "dynamic_adapters": lambda told: told.adapters in LOADED_WHILE_SERVING,
 }
 """Capabilities that are no fields of a request."""
 

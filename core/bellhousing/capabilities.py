@@ -146,7 +146,8 @@ def _intersect(outer: Range, inner: Range) -> Range:
 class Capabilities:
     """What requests to a model may ask for. `parameters` maps a field's path to its range; see `parameters()`.
 
-    `static_adapters` are those that the engine was started with (support `static`): name to digest, "" where unknown.
+    `static_adapters` are those that the engine was started with: name to digest, "" where unknown. An engine that loads
+    others while it serves (`dynamic`) may have some too.
     """
 
     parameters: dict[str, Range] = field(default_factory=dict)
@@ -183,7 +184,8 @@ class Capabilities:
         theirs, flags = other.honoured(), ("token_ids", "tokenize", "detokenize", "embed", "sleep", "prefix_cache")
         names = [name for name, own in self.honoured().items() if name not in theirs or own.exceeds(theirs[name])]
         names += [name for name in flags if getattr(self, name) and not getattr(other, name)]
-        return names + ["adapters"] * (self.adapters not in {"none", other.adapters})
+        within = {"none", "static", other.adapters} if other.adapters == "dynamic" else {"none", other.adapters}
+        return names + ["adapters"] * (self.adapters not in within)
 
     def honoured(self) -> dict[str, Range]:
         """Return every honoured field with its range, in the contract's order."""

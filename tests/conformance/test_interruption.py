@@ -30,7 +30,7 @@ name = "second"
 backend = "simulator"
 """
 SLOW = "inter_token_seconds=0.05"
-END_SECONDS = 5.0
+END_SECONDS = 20.0
 
 
 async def started(*arguments: object, at: str) -> tuple[Process, list[psutil.Process]]:

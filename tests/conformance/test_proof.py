@@ -54,6 +54,7 @@ def test_a_check_that_needs_a_hook_meets_only_who_declares_it() -> None:
         assert {check.id for check in wanted(name, kind, checks, 1, 1)} <= set(kind.seen_by)
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_every_check_is_proven() -> None:
@@ -61,6 +62,7 @@ async def test_every_check_is_proven() -> None:
     assert proven.faults() == []
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 async def test_clean_runs_of_several_seeds_are_told_apart() -> None:
     checks = [check for check in catalogue() if check.id in ("C04", "X02")]

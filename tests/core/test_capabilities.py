@@ -14,7 +14,8 @@ WIDE = Capabilities(parameters("text", "sampling.top_k"), tokenize=True, adapter
         (Capabilities(parameters("text", "chat")), ["chat"]),
         (Capabilities({"sampling.top_k": Range(-1, 100)}), ["sampling.top_k"]),
         (Capabilities({"sampling.top_k": Range(1)}), ["sampling.top_k"]),
-        (Capabilities(sleep=True, adapters="static"), ["sleep", "adapters"]),
+        (Capabilities(sleep=True, adapters="derived"), ["sleep", "adapters"]),
+        (Capabilities(adapters="static"), []),
     ],
 )
 def test_what_goes_beyond_others_is_named(found: Capabilities, names: list[str]) -> None:

@@ -42,6 +42,7 @@ async def test_the_output_is_the_same_as_without_a_process(serving: Serve) -> No
     assert texts[0] == texts[1]
 
 
+@pytest.mark.quiet
 async def test_killing_the_engine_ends_eight_streams_within_a_second_and_the_next_request_works(serving: Serve) -> None:
     model = {"restart": {"first_seconds": 0.05}}
     async with serving(BACKEND, options=SLOW, model=model) as served:
@@ -107,7 +108,7 @@ async def test_cancelled_requests_leave_no_stream_in_the_engine(serving: Serve) 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while served.model.in_flight or (await served.client.load()).kv_cache_usage:
                 await asyncio.sleep(0.01)
         whole = await served.client.complete("abc", max_tokens=2)

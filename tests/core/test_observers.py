@@ -214,7 +214,7 @@ async def test_a_second_request_with_an_id_in_flight_is_told_of_as_refused(servi
     options = {"first_token_seconds": 60.0}
     async with serving(plugin=observer, options=options) as served:
         first = asyncio.create_task(served.client.complete("abc", request_id="mine"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "dispatched" not in observer.seen:
                 await asyncio.sleep(0.01)
         with pytest.raises(AlreadyExists):
@@ -355,7 +355,7 @@ async def test_plugins_hear_of_a_server_before_its_models_have_loaded() -> None:
     server = Server(config, plugins, backends={"loads-for-ever": LoadsForEver})
     await server.start()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert observer.loads
             while [load.state for load in await observer.loads()] != ["loading"]:
                 await asyncio.sleep(0.01)
@@ -381,7 +381,7 @@ async def test_a_request_that_finds_the_queue_full_was_received(serving: Serve, 
     model = {"admission": {"max_running": 1, "max_queued": 0}}
     async with serving(plugin=observer, model=model, options={"first_token_seconds": 60.0}) as served:
         first = asyncio.create_task(served.client.complete("abc", request_id="mine"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "dispatched" not in observer.seen:
                 await asyncio.sleep(0.01)
         with pytest.raises(Overloaded):

@@ -47,7 +47,7 @@ async def test_without_merging_each_delta_is_alone_and_the_producer_waits() -> N
         assert isinstance(item, Delta)
         assert item.token_ids == (expected,)
         await asyncio.sleep(0)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
 
 
 async def test_an_error_comes_after_what_the_reader_is_owed() -> None:
@@ -67,4 +67,4 @@ async def test_a_waiting_reader_wakes_for_an_item_and_for_the_end() -> None:
     outbox.put([Delta("a", (1,))])
     await asyncio.sleep(0)
     outbox.close()
-    assert await asyncio.wait_for(reader, 1) == [Delta("a", (1,))]
+    assert await asyncio.wait_for(reader, 20) == [Delta("a", (1,))]

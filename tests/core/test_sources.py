@@ -11,7 +11,7 @@ import pytest
 from bellhousing.errors import ConfigurationError
 from bellhousing.events import Progress
 from bellhousing.sources import UNSAFE_SUFFIXES, resolve, sha256_of
-from tests.core.hub import hub
+from tests.core.hub import hub, use
 
 REPOSITORY = "acme/tiny"
 FILES = {
@@ -138,14 +138,6 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take an endpoint for the hub; its client reads the environment only when it is imported."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 @pytest.mark.usefixtures("hub_cache")

@@ -7,6 +7,8 @@ from typing import ClassVar
 from bellhousing.attachment import REASONS, check_settings, effective_settings
 from bellhousing.backend import ModelInfo
 from bellhousing.events import Progress
+from bellhousing_tgi.api import Api
+from bellhousing_tgi.connection import connected
 from bellhousing_tgi.description import described
 from bellhousing_tgi.options import AttachedTgiOptions
 from bellhousing_tgi.router import RouterBackend
@@ -24,7 +26,8 @@ class AttachedTgiBackend(RouterBackend):
         check_settings(self.spec.settings)
         progress(Progress("attaching"))
         adapters = dict.fromkeys(self.options.adapters, "")
-        self._open(self.options.url, await asyncio.to_thread(self.options.key))
-        router = await self._asked(adapters)
+        api = Api(self.options.url, await asyncio.to_thread(self.options.key), self.name)
+        self._connection = await connected(api, adapters, self.name)
+        router = self._connection.router
         most = self.spec.settings.batching.max_sequences or router.limits.max_concurrent_requests
         return described(router, effective_settings(most), REASONS, adapters)

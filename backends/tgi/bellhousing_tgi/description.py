@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bellhousing.backend import ModelInfo
-from bellhousing.capabilities import Bounds, Capabilities, Range, parameters
+from bellhousing.capabilities import AdapterSupport, Bounds, Capabilities, Range, parameters
 from bellhousing.settings import EngineSettings
 from bellhousing_tgi.limits import Limits
 
@@ -32,12 +32,17 @@ def described(
     reasons: Mapping[str, str],
     adapters: Mapping[str, str],
     *,
+    is_rolling: bool = False,
     model_digest: str = "",
     precision: str = "",
 ) -> ModelInfo:
-    """Return the description of the model that a router serves; `adapters` are name to digest."""
+    """Return the description of the model that a router serves; `adapters` are name to digest.
+
+    With `is_rolling` others can be loaded while it serves.
+    """
     most = router.limits.max_concurrent_requests
-    capabilities = _capabilities(adapters, has_template=router.has_template, has_tokens=router.has_tokens)
+    support: AdapterSupport = "dynamic" if is_rolling else "static" if adapters else "none"
+    capabilities = _capabilities(support, adapters, has_template=router.has_template, has_tokens=router.has_tokens)
     return ModelInfo(
         engine="TGI",
         engine_version=str(router.info["version"]),
@@ -52,24 +57,31 @@ def described(
     )
 
 
-def _capabilities(adapters: Mapping[str, str], *, has_template: bool, has_tokens: bool) -> Capabilities:
+def _capabilities(
+    support: AdapterSupport, adapters: Mapping[str, str], *, has_template: bool, has_tokens: bool
+) -> Capabilities:
     names = ["text"]
     names += ["chat"] if has_template else []
     names += [f"sampling.{name}" for name in SAMPLING]
     names += [f"structured_output.{kind}" for kind in STRUCTURED]
-    names += ["adapter"] if adapters else []
+    names += [] if support == "none" else ["adapter"]
     return Capabilities(
         parameters=parameters(*names, sampling__top_k=Range(0, MAX_TOP_K), logprobs__top=Range(0, MAX_TOP_TOKENS)),
         token_ids=True,
         tokenize=has_tokens,
-        adapters="static" if adapters else "none",
+        adapters=support,
         static_adapters=adapters,
         determinism="solo",
         logprobs_mode="processed",
     )
 
 
-BOUNDS = Bounds(
-    least=_capabilities({}, has_template=False, has_tokens=False),
-    most=_capabilities({"any": ""}, has_template=True, has_tokens=True),
-)
+def _bounds(support: AdapterSupport) -> Bounds:
+    return Bounds(
+        least=_capabilities("none", {}, has_template=False, has_tokens=False),
+        most=_capabilities(support, {}, has_template=True, has_tokens=True),
+    )
+
+
+BOUNDS = _bounds("static")
+MANAGED_BOUNDS = _bounds("dynamic")

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bellhousing.errors import ConfigurationError
+from bellhousing.backend import AdapterFiles
+from bellhousing.errors import ConfigurationError, PreconditionFailed
+from bellhousing.safetensors import Shapes, read_shapes
 from bellhousing.settings import Batching, EngineSettings, Parallelism
-from bellhousing_tgi.options import TgiOptions
+from bellhousing_tgi.options import APART, TgiOptions
 
 IGNORED = "text-generation-launcher takes it, and ignores it where the shard chunks prefill, as flash models do"
 REASONS: Mapping[str, str] = {
@@ -95,6 +97,24 @@ def weights(directory: Path | None, what: str) -> list[Path]:
             reason="INVALID_MODEL",
         )
     return found
+
+
+def shapes(directory: Path | None) -> Shapes:
+    """Return the shapes of a model's tensors. Raises `ConfigurationError` for weights that are damaged."""
+    try:
+        return {name: shape for file in weights(directory, "model") for name, shape in read_shapes(file).items()}
+    except ValueError as error:
+        raise ConfigurationError(f"model {str(directory)!r}: {error}", reason="INVALID_MODEL") from error
+
+
+def check_adapter_name(adapter: AdapterFiles) -> None:
+    """Refuse what the launcher's list of adapters cannot hold. Raises `PreconditionFailed`."""
+    for text in (adapter.name, adapter.path):
+        if set(text) & APART:
+            raise PreconditionFailed(
+                f"adapter {adapter.name!r}: expected a name and a path without ',', '=' and '@', found {text!r}",
+                reason="ADAPTER_FORMAT",
+            )
 
 
 def _graphs(sizes: Iterable[int] | None) -> str | None:

@@ -14,6 +14,11 @@ Quantization = Literal[
 ]  # fmt: skip
 
 
+APART = frozenset(",=@")
+"""What takes the launcher's list of adapters apart."""
+MOST_OF_TWO = 0.5
+
+
 class AttachedTgiOptions(Attachment):
     """Which router, and its adapters. How it batches and is spread over devices is its own affair."""
 
@@ -55,6 +60,11 @@ class TgiOptions(Strict):
     adapters: dict[str, Path] = Field(
         default_factory=dict, description="Adapters loaded at the start: name to directory, in safetensors."
     )
+    rolling_adapters: bool = Field(
+        default=False,
+        description="Load adapters while serving, each by a second launcher that takes over from the first. For a while"
+        " both are in memory: `cuda_memory_fraction` must leave room for two.",
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> "TgiOptions":
@@ -65,9 +75,12 @@ class TgiOptions(Strict):
                 f"max_input_tokens: expected less than max_total_tokens ({self.max_total_tokens}),"
                 f" found {self.max_input_tokens}"
             )
-        bad = next(
-            (text for item in self.adapters.items() for text in map(str, item) if set(text) & {",", "=", "@"}), ""
-        )
+        if self.rolling_adapters and not (self.cuda_memory_fraction and self.cuda_memory_fraction <= MOST_OF_TWO):
+            raise ValueError(
+                f"cuda_memory_fraction: expected at most {MOST_OF_TWO} beside rolling_adapters, since two launchers are"
+                f" in memory at once, found {self.cuda_memory_fraction or 'all of it'}"
+            )
+        bad = next((text for item in self.adapters.items() for text in map(str, item) if set(text) & APART), "")
         if bad:
             raise ValueError(f"adapters: expected names and paths without ',', '=' and '@', found {bad!r}")
         return self

@@ -2,8 +2,10 @@
 
 import fnmatch
 import os
-import shutil
-from collections.abc import Sequence
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,12 +13,22 @@ from urllib.parse import unquote, urlsplit
 
 from bellhousing.adapters.cache import AdapterCache, Held
 from bellhousing.adapters.files import CONFIG, MOST_CONFIG_BYTES, SAFE_SUFFIXES, Contents, Rules, read
-from bellhousing.errors import EngineUnavailable, PreconditionFailed
+from bellhousing.errors import BellhousingError, EngineUnavailable, PreconditionFailed
 
 CHUNK = 1 << 20
 MOST_FILES = 1000
 WANTED = (CONFIG, *(f"*{suffix}" for suffix in SAFE_SUFFIXES))
 RETRY_SECONDS = 5.0
+HUB = "hf://"
+PIECE_BYTES = 8 << 20
+"""What is asked of a store at once: little enough for a fetch that nobody waits for to end soon."""
+PACKAGES = {"hf": "huggingface_hub", "s3": "s3fs"}
+"""What opens a scheme beside fsspec, as far as an extra of ours installs it."""
+NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError")
+"""Botocore's errors of a client that was told none."""
+_HUB_FORM = re.compile(r"hf://[^/@]+/[^/@]+(@[^/@]+)?(/[^@]*)?")
+_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\")>]*")
+"""The query of an address: stores sign addresses there, and such a signature is as good as a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ def check_remote(source: str, rules: SourceRules) -> None:
     parts = urlsplit(source)
     if not parts.scheme:
         raise _refused(source, "a URI such as file:///path or hf://org/name", "no scheme")
+    if parts.password:
+        raise _refused(f"{parts.scheme}://...", "an address without a password", "one with it")
     if ".." in PurePosixPath(unquote(parts.netloc + parts.path)).parts:
         raise _refused(source, "an address without ..", "one with it")
     if not any(_is_below(source, prefix) for prefix in rules.prefixes):
@@ -70,19 +84,20 @@ def check_remote(source: str, rules: SourceRules) -> None:
         raise _refused(source, f"file:// or an address that begins with one of: {allowed}", f"scheme {parts.scheme!r}")
 
 
-def fetch(source: str, cache: AdapterCache, rules: SourceRules) -> tuple[Contents, Held]:
+def fetch(source: str, cache: AdapterCache, rules: SourceRules, stop: threading.Event) -> tuple[Contents, Held]:
     """Fetch a remote adapter into the cache; return what it holds and its entry, held.
 
-    Raises `PreconditionFailed` (SOURCE_GONE, ADAPTER_FORMAT, ADAPTER_TOO_BIG), `Overloaded` (DISK_BUDGET_EXCEEDED), and
-    `EngineUnavailable` (FETCH_FAILED) for what may work later.
+    Once `stop` is set the fetch ends at the next piece, with `EngineUnavailable`. However it ends, nothing is left of
+    it unless it is whole.
+    Raises `PreconditionFailed` (SOURCE_GONE, SOURCE_DENIED, ADAPTER_FORMAT, ADAPTER_TOO_BIG), `Overloaded`
+    (DISK_BUDGET_EXCEEDED), and `EngineUnavailable` (FETCH_FAILED) for what may work later.
     """
     with cache.staging() as folder:
         target = folder / "adapter"
         target.mkdir()
-        if source.startswith("hf://"):
-            _from_hub(source, target, rules.most_bytes)
-        else:
-            _from_filesystem(source, target, rules.most_bytes)
+        with _store_errors(source):
+            filesystem, root = _opened(source)
+            _copy_all(source, filesystem, root, target, rules.most_bytes, stop)
         contents = read(target, Rules((folder.resolve(),), rules.most_bytes))
         return contents, cache.keep(folder, contents.digest, contents.config_digest)
 
@@ -92,57 +107,55 @@ def _is_below(source: str, prefix: str) -> bool:
     return source == prefix or source.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
 
 
-def _from_hub(source: str, target: Path, most_bytes: int) -> None:
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
-    except ImportError as error:
-        raise _lacks(source, "huggingface_hub", "hf") from error
-    org, _, rest = source.removeprefix("hf://").partition("/")
-    repository, _, folder = rest.partition("/")
-    name, at, revision = repository.partition("@")
-    if not (org and name) or bool(at) != bool(revision):
+def _opened(source: str) -> tuple[Any, str]:
+    """Return the filesystem that has a source, and where in it."""
+    is_of_hub = source.startswith(HUB)
+    if is_of_hub and not _HUB_FORM.fullmatch(source):
         raise _refused(source, "hf://org/name[@revision][/directory]", "another form")
-    name, wanted = f"{org}/{name}", unquote(revision) or None
-    hub = HfApi()
-    try:
-        listed = hub.list_repo_tree(name, path_in_repo=folder or None, revision=wanted)
-        files = [(f.path, f.size) for f in listed if hasattr(f, "size")]
-        for path, size in _chosen(source, files, most_bytes):
-            fetched = hub.hf_hub_download(name, path, revision=wanted, local_dir=target / "hub")
-            _move(Path(fetched), target, size)
-        shutil.rmtree(target / "hub", ignore_errors=True)
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        raise _gone(source, error) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise _failed(source, error) from error
-
-
-def _move(file: Path, target: Path, size: int) -> None:
-    if file.is_symlink() or file.stat().st_size != size:
-        raise PreconditionFailed(
-            f"adapter file {file.name!r}: expected {size} bytes, found another file", reason="ADAPTER_FORMAT"
-        )
-    file.rename(target / file.name)
-
-
-def _from_filesystem(source: str, target: Path, most_bytes: int) -> None:
     try:
         import fsspec
+
+        # A client of the hub is cheap, and a new one has the token of now; those of other stores are shared.
+        filesystem, root = fsspec.core.url_to_fs(source, **({"skip_instance_cache": True} if is_of_hub else {}))
     except ImportError as error:
-        raise _lacks(source, "fsspec", "s3") from error
+        raise _lacks(source, error) from error
+    except ValueError as error:
+        raise _refused(source, "an address that fsspec can open", _words(error)) from error
+    return filesystem, root
+
+
+@contextmanager
+def _store_errors(source: str) -> Iterator[None]:
+    """Translate what a store's client raises."""
     try:
-        filesystem, root = fsspec.core.url_to_fs(source)
-        listed = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] == "file"]
-        for path, size in _chosen(source, [(e["name"], int(e["size"] or 0)) for e in listed], most_bytes):
-            with filesystem.open(path, "rb") as stream:
-                _copy(stream, target / PurePosixPath(path).name, size, source)
+        yield
+    except BellhousingError:
+        raise
     except ImportError as error:
-        raise _lacks(source, str(error.name or error), "s3") from error
-    except FileNotFoundError as error:
-        raise _gone(source, error) from error
-    except (OSError, ValueError) as error:
+        raise _lacks(source, error) from error
+    except Exception as error:  # each of fsspec's filesystems raises what its own client does
+        if _is_denied(error):
+            raise _denied(source, error) from error
+        if isinstance(error, FileNotFoundError):
+            raise _gone(source, error) from error
         raise _failed(source, error) from error
+
+
+def _is_denied(error: BaseException) -> bool:
+    """Tell whether a store wants other credentials; the hub's filesystem tells it of the cause alone."""
+    cause = error.__cause__
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    is_denied = isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in NO_CREDENTIALS
+    return is_denied or (cause is not None and _is_denied(cause))
+
+
+def _copy_all(source: str, filesystem: Any, root: str, target: Path, most_bytes: int, stop: threading.Event) -> None:
+    """Copy the files of an adapter from a store."""
+    filesystem.invalidate_cache()  # a listing of an earlier fetch has the sizes of that time
+    listed = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] == "file"]
+    for path, size in _chosen(source, [(entry["name"], int(entry["size"] or 0)) for entry in listed], most_bytes):
+        with filesystem.open(path, "rb", block_size=PIECE_BYTES) as stream:
+            _copy(stream, target / PurePosixPath(path).name, size, source, stop)
 
 
 def _chosen(source: str, files: Sequence[tuple[str, int]], most_bytes: int) -> list[tuple[str, int]]:
@@ -164,12 +177,14 @@ def _is_wanted(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in WANTED)
 
 
-def _copy(stream: Any, target: Path, size: int, source: str) -> None:
+def _copy(stream: Any, target: Path, size: int, source: str, stop: threading.Event) -> None:
     """Write a stream to a new file; what gives more than it announced, as a bomb does, is refused."""
     written = 0
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
         while chunk := stream.read(CHUNK):
             written += len(chunk)
+            if stop.is_set():
+                raise EngineUnavailable(f"adapter source {source!r}: nobody waits for it any more")
             if written > size:
                 raise _too_big(source, target.name, size, written)
             file.write(chunk)
@@ -202,6 +217,14 @@ def _gone(source: str, error: Exception) -> PreconditionFailed:
     )
 
 
+def _denied(source: str, error: Exception) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"adapter source {source!r}: expected that this server may read it, found that it may not ({_words(error)})",
+        reason="SOURCE_DENIED",
+        hint="The server needs credentials of the store, in the variables that its client reads: see docs/adapters.md.",
+    )
+
+
 def _failed(source: str, error: Exception) -> EngineUnavailable:
     return EngineUnavailable(
         f"adapter source {source!r} cannot be fetched: {type(error).__name__}: {_words(error)}",
@@ -210,13 +233,16 @@ def _failed(source: str, error: Exception) -> EngineUnavailable:
     )
 
 
-def _lacks(source: str, package: str, extra: str) -> PreconditionFailed:
+def _lacks(source: str, error: ImportError) -> PreconditionFailed:
+    scheme = urlsplit(source).scheme
+    package = error.name or PACKAGES.get(scheme, f"that fsspec opens {scheme}:// with")
     return PreconditionFailed(
         f"adapter source {source!r} needs the package {package}, found none",
         reason="NO_FETCHER",
-        hint=f"Install it with `pip install 'bellhousing[{extra}]'`.",
+        hint=f"Install it with `pip install 'bellhousing[{scheme if scheme in PACKAGES else 's3'}]'`.",
     )
 
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """Return what an error says, on one line and without the queries of addresses."""
+    return _QUERY.sub(r"\1?...", " ".join(str(error).split()))

@@ -1,6 +1,7 @@
 """From a record to its files on this machine: fetched when need be, and verified each time."""
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Supply:
         """Return the files of an adapter, which are those that were registered.
 
         Raises `PreconditionFailed` (ADAPTER_CHANGED, DIGEST_MISMATCH, SOURCE_GONE and what `look` raises), `Overloaded`
-        (DISK_BUDGET_EXCEEDED) and `EngineUnavailable` (FETCH_FAILED).
+        (DISK_BUDGET_EXCEEDED) and `EngineUnavailable` (FETCH_FAILED). A cancelled fetch ends soon, and leaves nothing.
         """
         # In threads: an adapter may have hundreds of MB, and streams go on meanwhile.
         if fetching.is_local(record.source):
@@ -82,7 +83,7 @@ class Supply:
         if found is not None:
             return found
         async with self._fetches:
-            return await asyncio.to_thread(self._fetched, record)
+            return await self._fetched_unless_cancelled(record)
 
     def forget(self, name: str) -> None:
         """Forget what was known of an adapter's files."""
@@ -105,12 +106,24 @@ class Supply:
             self._cache.discard(record.digest, record.config_digest)
             return None
 
-    def _fetched(self, record: AdapterRecord) -> Supplied:
-        contents, held = fetching.fetch(record.source, self._cache, self._rules)
+    async def _fetched_unless_cancelled(self, record: AdapterRecord) -> Supplied:
+        """Fetch in a thread, which cannot be cancelled: it is told to stop, and what it has by then is let go."""
+        stop = threading.Event()
+        fetch = asyncio.ensure_future(asyncio.to_thread(self._fetched, record, stop))
+        try:
+            return await asyncio.shield(fetch)
+        except asyncio.CancelledError:
+            stop.set()
+            fetch.add_done_callback(_let_go)
+            raise
+
+    def _fetched(self, record: AdapterRecord, stop: threading.Event) -> Supplied:
+        contents, held = fetching.fetch(record.source, self._cache, self._rules, stop)
         expected = (record.digest, record.config_digest)
         found = (contents.digest, contents.config_digest)
         if record.digest and (found[0] != expected[0] or (record.config_digest and found[1] != expected[1])):
             held.release()
+            self._cache.discard(*found)
             raise PreconditionFailed(
                 f"adapter {record.name!r}: expected digest {record.digest}, found {contents.digest} at {record.source}"
                 if found[0] != expected[0]
@@ -130,3 +143,9 @@ class Supply:
         if looked is None or (looked.digest, looked.config_digest) != (record.digest, record.config_digest):
             return ()
         return looked.stamp
+
+
+def _let_go(fetch: "asyncio.Future[Supplied]") -> None:
+    """Release what a fetch came to that nobody waits for; its failure interests nobody either."""
+    if not fetch.cancelled() and fetch.exception() is None:
+        fetch.result().release()

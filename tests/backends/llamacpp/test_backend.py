@@ -276,10 +276,10 @@ async def test_stop_ends_what_runs_and_may_be_called_twice(starting: Start) -> N
 async def test_an_engine_that_answers_is_not_dead(engine: Running) -> None:
     backend = engine.backend
     assert type(backend).died is not Backend.died
-    watched = type(backend)(backend.spec, backend.options.model_copy(update={"hang_seconds": 0.2}))
+    watched = type(backend)(backend.spec, backend.options.model_copy(update={"hang_seconds": 1.0}))
     watched._server = backend._server
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(watched.died(), 0.7)
+        await asyncio.wait_for(watched.died(), 1.5)
 
 
 async def test_chat_is_refused_where_the_model_has_no_template(engine: Running) -> None:

@@ -42,6 +42,7 @@ async def test_it_generates_and_stops_without_leaving_anything(model_path: Path)
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.quiet
 async def test_killing_it_ends_eight_streams_flips_health_and_the_next_request_works(model_path: Path) -> None:
     model = {"model": str(model_path), "batching": {"max_sequences": 8}, "restart": {"first_seconds": 0.05}}
     async with serving("llamacpp", model=model, options={"context_per_sequence": 1024}) as served:

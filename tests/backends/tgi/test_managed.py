@@ -42,7 +42,8 @@ async def managed(tmp_path: Path, *, hold: int | None = None, **options: Any) ->
 
 
 def told(record: Path) -> dict[str, Any]:
-    return dict(json.loads(record.read_text()))
+    """Return what the latest launch was given."""
+    return dict(json.loads(record.read_text().splitlines()[-1]))
 
 
 def argument(record: Path, flag: str) -> str:

@@ -77,3 +77,8 @@ async def placed(
         await adapters.close()
         await catalogue.close()
         await engine.stop()
+
+
+def left_in_the_cache(folder: Path) -> list[Path]:
+    """Return what the cache of `placed(folder / ...)` holds: whole entries and what is on its way."""
+    return [path for part in ("entries", "staging") for path in sorted((folder / "cache" / part).glob("*"))]

@@ -1,6 +1,7 @@
 """Every way in which a source can be wrong, each with its own reason."""
 
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -207,6 +208,12 @@ def test_an_allowed_beginning_does_not_allow_a_longer_name(tmp_path: Path) -> No
             check_remote(source, rules)
 
 
+def test_an_address_with_a_password_is_refused_and_not_told() -> None:
+    with pytest.raises(PreconditionFailed, match="without a password") as found:
+        check_remote("https://someone:verysecret@store/poet", SourceRules((), ("https://",), 1 << 20))
+    assert "verysecret" not in found.value.message
+
+
 def test_a_source_that_gives_more_than_it_announced_is_cut_off(tmp_path: Path) -> None:
     import fsspec
     from fsspec.implementations.memory import MemoryFileSystem
@@ -225,8 +232,9 @@ def test_a_source_that_gives_more_than_it_announced_is_cut_off(tmp_path: Path) -
 
     fsspec.register_implementation("bomb", Bomb, clobber=True)
     Bomb().pipe("/b/poet/adapter_model.safetensors", bytes(5 << 20))
+    rules = SourceRules((), ("bomb://b",), 1 << 20)
     with pytest.raises(PreconditionFailed) as found:
-        fetch("bomb://b/poet", AdapterCache(tmp_path / "cache", 1 << 20), SourceRules((), ("bomb://b",), 1 << 20))
+        fetch("bomb://b/poet", AdapterCache(tmp_path / "cache", 1 << 20), rules, threading.Event())
     assert found.value.reason == "ADAPTER_TOO_BIG"
     assert not list((tmp_path / "cache" / "staging").iterdir())
 

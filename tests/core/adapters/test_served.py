@@ -106,7 +106,7 @@ async def test_a_request_that_leaves_while_its_adapter_is_away_leaves_nothing(se
         waiting.cancel()
         await until_waiting(served, resident=["poet"], waiting=[])
         await running
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (await served.client.adapter("poet")).running:
                 await asyncio.sleep(0.01)
         await served.client.unload_adapter("poet", forget=True)

@@ -14,6 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
+
+from bellhousing.cli.application import build
+from bellhousing.plugins import Plugins
 
 COMMAND = [sys.executable, "-m", "bellhousing"]
 SECONDS = 60
@@ -62,6 +66,19 @@ def run(tmp_path: Path) -> Run:
     return bellhousing
 
 
+@pytest.fixture
+def explained() -> Callable[..., str]:
+    """Return what `--help` of a command tells, without a process for each."""
+    app, runner = build(Plugins.installed()), CliRunner()
+
+    def text(*command: str) -> str:
+        shown = runner.invoke(app, [*command, "--help"], prog_name="bellhousing", env={"TERM": "dumb", "NO_COLOR": "1"})
+        assert shown.exit_code == 0, shown.output
+        return shown.output
+
+    return text
+
+
 class Serving:
     """`bellhousing serve` as a process; `lines` is what it has told."""
 
@@ -100,7 +117,7 @@ class Serving:
 
     def leftovers(self) -> list[psutil.Process]:
         """Return processes that were its own and still run."""
-        return psutil.wait_procs(self.tree, timeout=5)[1]
+        return psutil.wait_procs(self.tree, timeout=20)[1]
 
 
 @contextmanager

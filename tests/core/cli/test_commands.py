@@ -1,6 +1,7 @@
 """The client commands against a server, as a person and as a script use them."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,10 +122,10 @@ def test_a_server_that_is_not_there_may_be_there_later(run: Run) -> None:
     assert "bellhousing serve" in ran.err
 
 
-def test_every_command_has_help_with_an_example(run: Run) -> None:
+def test_every_command_has_help_with_an_example(run: Run, explained: Callable[..., str]) -> None:
     listed = re.findall(r"^│? *([a-z][a-z-]+) {2,}", run("--help").out.partition("Commands")[2], re.MULTILINE)
     assert {"serve", "generate", "chat", "models", "status", "backends", "doctor", "new-backend"} <= set(listed)
     for command in {*listed} - {"version"}:
-        help_text = run(command, "--help").out
+        help_text = explained(command)
         assert "Example" in help_text, command
         assert f"bellhousing {command}" in help_text, command

@@ -65,9 +65,9 @@ async def test_no_attempt_is_waited_for_beyond_the_deadline(call: Caller) -> Non
     began = time.monotonic()
     async with scripted(Answer((), Overloaded("busy", retry_after=30.0)), Answer()) as server:
         with pytest.raises(Overloaded):
-            await call(server.address, timeout=1.0)
+            await call(server.address, timeout=20.0)
     assert len(server.calls) == 1
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
 
 
 @every_way

@@ -17,8 +17,8 @@ NEVER = RetryPolicy(attempts=1)
 
 
 async def until_idle(served: Served) -> None:
-    """Return once no request is left, within two seconds."""
-    async with asyncio.timeout(2):
+    """Return once no request is left."""
+    async with asyncio.timeout(20):
         while served.model.in_flight or served.model.admission.running:
             await asyncio.sleep(0.005)
 

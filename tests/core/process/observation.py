@@ -49,7 +49,7 @@ def tracker_pid() -> int | None:
     return getattr(resource_tracker._resource_tracker, "_pid", None)
 
 
-def wait_until_gone(*pids: int, seconds: float = 5.0) -> bool:
+def wait_until_gone(*pids: int, seconds: float = 20.0) -> bool:
     """Tell whether the processes end within that time."""
     deadline = time.monotonic() + seconds
     while any(map(is_running, pids)) and time.monotonic() < deadline:

@@ -47,7 +47,7 @@ async def test_a_request_that_is_cancelled_before_its_first_token_is_told_as_suc
     async with serving("simulator", plugin=plugin, options=options) as served:
         with pytest.raises(BellhousingError):
             await served.client.complete("abcdef", max_tokens=5, timeout=0.3)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not lines(log):
                 await asyncio.sleep(0.01)
     (line,) = lines(log)

@@ -25,7 +25,7 @@ SLOW = {**ENDLESS, "first_token_seconds": 60.0}
 async def reaches(plugin: PrometheusPlugin, name: str, value: float, **labels: str) -> Scrape:
     """Return the first scrape in which a metric has a value; fail after five seconds."""
     found = await scrape(plugin.url)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while found.value(name, **labels) != value:
             await asyncio.sleep(0.02)
             found = await scrape(plugin.url)

@@ -34,7 +34,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="An adapter changes the distribution, and Finished tells its digest",
     clause="bellhousing.v1.GenerateRequest.adapter",
     profile="adapters",
-    needs=("adapter", "dynamic_adapters", "sampling.max_tokens", "logprobs.top", "token_ids"),
+    needs=("adapter", "dynamic_adapters", "sampling.max_tokens", "logprobs.top"),
     judge=judge,
     statistic="mean KL of the next token over prompts, conditional on the tokens told by both",
     finds="an adapter that is not applied",

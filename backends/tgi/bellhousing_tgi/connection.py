@@ -1,0 +1,67 @@
+"""A router that is there: its client, what it told of itself, and the requests that are at it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from bellhousing.errors import EngineUnavailable
+from bellhousing_tgi.api import Api
+from bellhousing_tgi.description import Router
+from bellhousing_tgi.errors import RETRY_SECONDS, unreadable
+from bellhousing_tgi.limits import Limits
+from bellhousing_tgi.prompts import Prompts
+
+
+class Connection:
+    """One router. `adapters` are those that requests may name, name to digest."""
+
+    def __init__(self, api: Api, router: Router, prompts: Prompts, adapters: Mapping[str, str]) -> None:
+        self.api = api
+        self.router = router
+        self.prompts = prompts
+        self.adapters = dict(adapters)
+        self._uses = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count a request for the body."""
+        self._uses += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if not self._uses:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when no request is at the router."""
+        await self._idle.wait()
+
+
+async def connected(api: Api, adapters: Mapping[str, str], backend: str) -> Connection:
+    """Ask a router what it is, and close its client when that fails.
+
+    Raises `EngineUnavailable` for one whose shards are not well.
+    """
+    try:
+        return await _asked(api, adapters, backend)
+    except BaseException:
+        await api.close()
+        raise
+
+
+async def _asked(api: Api, adapters: Mapping[str, str], backend: str) -> Connection:
+    info = await api.get("/info")
+    if not await api.is_well():
+        raise EngineUnavailable("the TGI router says that it is not well", backend=backend, retry_after=RETRY_SECONDS)
+    try:
+        limits = Limits.of(info)
+        info["version"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable("`/info` of version 3", str(info), backend) from error
+    prompts = await Prompts.of(api, backend)
+    router = Router(info, limits, has_template=prompts.has_template, has_tokens=prompts.special is not None)
+    return Connection(api, router, prompts, adapters)
