@@ -364,7 +364,7 @@ class Device:
         record, supplied, backend = wait.record, wait.supplied, self._around.backend()
         if supplied is None:
             raise RuntimeError(f"adapter {record.name!r} has no files")
-        await backend.load_adapter(AdapterFiles(record.name, str(supplied.path), record.digest))
+        await backend.load_adapter(AdapterFiles(record.name, str(supplied.path), record.digest, record.config_digest))
         try:
             await asyncio.to_thread(verify, record, supplied.path, supplied.rules, supplied.stamp)
         except BellhousingError:
