@@ -15,7 +15,7 @@ from bellhousing.events import Delta, Event, Finished, Progress, Started, TokenL
 from bellhousing.process.failures import Failure
 from bellhousing.requests import GenerationRequest
 
-WIRE_VERSION = 2
+WIRE_VERSION = 1
 """Both sides must have the same: they differ when the package was changed while the server ran."""
 
 _LENGTH = struct.Struct(">I")
