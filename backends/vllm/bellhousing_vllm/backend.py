@@ -67,7 +67,8 @@ class VllmBackend(Backend):
         self._vocabulary_size = int(config.model_config.get_vocab_size())
         self._vocabulary = Vocabulary(tokenizer)
         self._eos = _end_tokens(tokenizer, config)
-        self._loras = Loras(engine, Room(most_on_host(self.options), int(self.options.lora.host_gib * GIB)))
+        room = Room(most_on_host(self.options), int(self.options.lora.host_gib * GIB))
+        self._loras = Loras(engine, room, self._checked)
         info = described(
             config,
             self.options,
@@ -134,11 +135,10 @@ class VllmBackend(Backend):
         return self._vocabulary.decode(ids)
 
     async def load_adapter(self, adapter: AdapterFiles) -> None:
-        """Check the adapter's files against the model, then load it; one that is in host memory was checked before."""
+        """Load an adapter that fits the model; one that is in host memory comes from there."""
         self._running()
-        size = 0 if self._loras.is_on_host(adapter) else await asyncio.to_thread(self._checked, adapter)
         try:
-            await self._loras.load(adapter, size)
+            await self._loras.load(adapter)
         except BellhousingError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ the device stays in host memory as long as there is room, so that it comes back 
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import starmap
@@ -41,12 +42,15 @@ class Loras:
     is free in time, and nobody waits for the answer.
     """
 
-    def __init__(self, engine: Engine, room: Room) -> None:
+    def __init__(self, engine: Engine, room: Room, check: Callable[[AdapterFiles], int]) -> None:
+        """Use an engine. `check` returns the size of an adapter's weights, or raises why they must not be used."""
         self._engine = engine
         self._room = room
+        self._check = check
         self._numbers = 0
         self._on_device: dict[str, Lora] = {}
         self._on_host: OrderedDict[AdapterFiles, Lora] = OrderedDict()
+        self._coming = 0
         self._going: dict[int, bool] = {}
         """Numbers of adapters that are to leave the device, True, or vLLM altogether."""
 
@@ -54,27 +58,28 @@ class Loras:
         """Return what requests name an adapter on the device by. Raises `NotFound`."""
         return self._found(name).request
 
-    def is_on_host(self, files: AdapterFiles) -> bool:
-        """Tell whether an adapter with exactly these files is in host memory, off the device."""
-        return files in self._on_host
+    async def load(self, files: AdapterFiles) -> None:
+        """Bring an adapter onto the device, from host memory where it is. Raises what the check and vLLM raise.
 
-    async def load(self, files: AdapterFiles, size_bytes: int = 0) -> None:
-        """Bring an adapter onto the device, from host memory where it is. Raises what vLLM raises."""
+        It is checked while vLLM reads it, and taken out again when it must not be used: nobody can name it before.
+        """
         lora = self._on_host.pop(files, None)
-        if lora is None:
-            while self._on_host and len(self._on_host) + len(self._on_device) >= self._room.most:
-                self._drop_oldest()
-            lora = Lora(files, size_bytes, self.new_request(files))
-        number = lora.request.lora_int_id
-        self._going.pop(number, None)
-        going, self._going = self._going, {}
+        while lora is None and self._on_host and self._count() >= self._room.most:
+            self._drop_oldest()
+        request = lora.request if lora else self.new_request(files)
+        adding = asyncio.ensure_future(self._add(request))
+        self._coming += 1
         try:
-            await asyncio.gather(*starmap(self._let_go, going.items()), self._engine.add_adapter(lora.request))
+            size_bytes = lora.size_bytes if lora else await asyncio.to_thread(self._check, files)
+            await adding
         except Exception:
             with suppress(Exception):  # the first failure is the one to tell
-                await self._engine.remove_adapter(number)
+                await asyncio.gather(adding, return_exceptions=True)
+                await self._engine.remove_adapter(request.lora_int_id)
             raise
-        self._on_device[files.name] = lora
+        finally:
+            self._coming -= 1
+        self._on_device[files.name] = Lora(files, size_bytes, request)
 
     async def unload(self, name: str) -> None:
         """Take an adapter off the device; it stays in host memory if there is room. Raises `NotFound`."""
@@ -103,10 +108,18 @@ class Loras:
             raise NotFound("adapter", name, self._on_device)
         return self._on_device[name]
 
+    def _count(self) -> int:
+        return len(self._on_device) + len(self._on_host) + self._coming
+
     def _drop_oldest(self) -> None:
         """Take the adapter that left the device longest ago out of host memory."""
         _, lora = self._on_host.popitem(last=False)
         self._going[lora.request.lora_int_id] = False
+
+    async def _add(self, request: Any) -> None:
+        self._going.pop(request.lora_int_id, None)
+        going, self._going = self._going, {}
+        await asyncio.gather(*starmap(self._let_go, going.items()), self._engine.add_adapter(request))
 
     async def _let_go(self, number: int, stays: bool) -> None:  # noqa: FBT001 - by position, from the pairs of a dict
         if not stays or not await self._engine.take_off_device(number):

@@ -1,5 +1,6 @@
 """The host tier: adapters that left the device come back from host memory, told from others by their weights."""
 
+import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,19 @@ class TestOnTheEngine:
             await probe.backend.load_adapter(many[0])
         await probe.backend.load_adapter(many[-1])
         await probe.backend.unload_adapter(many[-1].name)
+
+    async def test_adapters_that_are_loaded_at_once_are_each_their_own(self, probe: Probe, tmp_path: Path) -> None:
+        many = [adapter(tmp_path, f"at-once-{seed}", seed) for seed in range(60, 64)]
+        alone = []
+        for files in many:
+            await probe.backend.load_adapter(files)
+            alone.append(await self.said(probe, files.name))
+            await probe.backend.unload_adapter(files.name)
+        await asyncio.gather(*(probe.backend.load_adapter(files) for files in many))
+        assert [await self.said(probe, files.name) for files in many] == alone
+        assert len(set(alone)) == len(alone)
+        for files in many:
+            await probe.backend.unload_adapter(files.name)
 
     async def test_another_configuration_beside_the_same_weights_is_another_adapter(
         self, probe: Probe, tmp_path: Path
