@@ -35,7 +35,7 @@ SECTIONS = {
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
     "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,
     "Two hundred adapters on vLLM": vllm_many_adapters.measure,
-    "Adapters on vLLM: places, rank and skew": vllm_adapter_settings.measure,
+    "Adapters on vLLM: places, host memory, rank and skew": vllm_adapter_settings.measure,
     "Over TGI's own API, replayed": over_tgi.measure,
     "Over Ollama's own API": over_ollama.measure,
     "When Ollama works in production": ollama_production.measure,
@@ -77,8 +77,8 @@ with the same arguments. Inter-token latency is that of 4 streams, beside reques
 be loaded and for some that need not.
 """,
     vllm_adapter_settings.measure: """
-Each beside the base: 200 adapters of rank 8, 8 places, popularity rank ** -1. A server for rank 64 has its kernels and
-places for that rank, whatever its adapters have.
+Each differs in one thing from the base: 200 adapters of rank 8 for attention, 8 places, 4 GiB of host memory for those
+that left them, popularity rank ** -1, 48 requests open of which the engine runs 16.
 """,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

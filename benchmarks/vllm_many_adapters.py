@@ -18,10 +18,10 @@ from benchmarks.over_vllm import Direct, check_installed, direct_engine
 from benchmarks.vllm_traffic import Lora, Passed, Served, served, write_adapters
 
 ADAPTERS, SLOTS, RANK, SKEW = 200, 8, 8, 1.0
-REQUESTS, ROUNDS = 200, 7
+REQUESTS, ROUNDS = 160, 5
 COLD = 61
 """Adapters that no traffic asks for: each is loaded once, into a server without other requests."""
-STREAMS, TOKENS, GAP_ROUNDS = 4, 48, 21
+STREAMS, TOKENS, GAP_ROUNDS = 4, 48, 11
 LOAD_EVERY = 0.5
 """Seconds between the requests that need a load, while the inter-token latency of others is measured."""
 
