@@ -17,7 +17,7 @@ from tests.backends.peft import halves, write_adapter
 from tests.backends.vllm.conftest import FRANCE, MOST_ON_HOST
 
 LAYERS, WIDTH = 30, 576
-LONG = f"{FRANCE} Paris, as everybody knows. " * 40
+LONG = f"{FRANCE} Paris, as everybody knows. " * 16
 """Of more tokens than a block of the prefix cache has."""
 
 
