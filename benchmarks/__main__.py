@@ -68,13 +68,15 @@ of outputs of unequal length. Server and client have one processor for themselve
 the engine gives them 16 messages at once.
 """,
     vllm_many_adapters.measure: """
-200 adapters of rank 8 for attention, popularity rank ** -1, 8 places, 48 requests open of which the engine runs 16. The
-best possible is Belady's rule on the same trace, where each adapter that is wanted is loaded. It takes requests one by
-one; with a queue several requests share a load and those whose adapter is there pass others, so it can be surpassed. In
-the other arm all 200 have a place, which this small model leaves memory for. The TTFT that a cold adapter adds is that
-of its first request less that of its second, without other requests, over `add_lora` of the same files in an engine
-with the same arguments. Inter-token latency is that of 4 streams, beside requests of one token for adapters that must
-be loaded and for some that need not.
+200 adapters of rank 8 for attention, popularity rank ** -1, 8 places; the engine runs 16 requests at once. The best
+possible is Belady's rule on the same trace, one request after another, where each adapter that is wanted is loaded.
+With a queue several requests share a load, and those whose adapter is there pass others, so it can be surpassed.
+Without one the 16 that run hold the places, and what is popular goes as soon as it is idle. In the other arm all 200
+have a place, which this small model leaves memory for.
+
+The TTFT that a cold adapter adds is that of its first request less that of its second, without other requests, over
+`add_lora` of the same files in an engine with the same arguments. Inter-token latency is that of 4 streams, beside
+requests of one token for adapters that must be loaded and for some that need not.
 """,
     vllm_adapter_settings.measure: """
 Each differs in one thing from the base: 200 adapters of rank 8 for attention, 8 places, 4 GiB of host memory for those

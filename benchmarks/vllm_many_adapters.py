@@ -7,7 +7,7 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,13 @@ from pathlib import Path
 from benchmarks.adapter_policies import best_hits, zipf
 from benchmarks.figures import Figure, figure
 from benchmarks.over_vllm import Direct, check_installed, direct_engine
-from benchmarks.vllm_traffic import Lora, Passed, Served, served, write_adapters
+from benchmarks.vllm_settings import SEQUENCES
+from benchmarks.vllm_traffic import WORKERS, Lora, Passed, Served, served, write_adapters
 
 ADAPTERS, SLOTS, RANK, SKEW = 200, 8, 8, 1.0
 REQUESTS, ROUNDS = 160, 5
+RUNNING = SEQUENCES
+"""Requests that are open at once where none is to wait for another to end."""
 COLD = 61
 """Adapters that no traffic asks for: each is loaded once, into a server without other requests."""
 STREAMS, TOKENS, GAP_ROUNDS = 4, 48, 11
@@ -38,6 +41,18 @@ class Arrival:
     def penalty(self) -> float:
         """What the adapter's absence cost the request, over what vLLM takes to load it."""
         return (self.cold - self.resident) / self.direct
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A part of the trace: the share of hits that is possible, and what became of it on each server."""
+
+    best: float
+    passed: Mapping[str, Passed]
+
+    def hits(self, arm: str) -> float:
+        """Return the share of requests that needed no load of their own."""
+        return 1 - self.passed[arm].loads / REQUESTS
 
 
 async def measure() -> list[Figure]:
@@ -62,25 +77,30 @@ async def _traffic(few: Served, all_resident: Served) -> list[Figure]:
         await all_resident.client.load_adapter(str(name))
     trace = [number + 1 for number in zipf(0, SKEW)[: REQUESTS * (ROUNDS + 1)]]
     best = best_hits(trace, SLOTS)
-    rounds = list[tuple[float, Passed, Passed]]()
+    arms = {"few": (few, WORKERS), "without queue": (few, RUNNING), "all": (all_resident, WORKERS)}
+    rounds = list[Round]()
     for number, begin in enumerate(range(0, len(trace), REQUESTS)):
         part = [str(name) for name in trace[begin : begin + REQUESTS]]
-        arms = {"few": few, "all": all_resident}
-        passed = {name: await arms[name].take(part, number) for name in random.sample(list(arms), len(arms))}
-        rounds.append((sum(best[begin : begin + REQUESTS]) / REQUESTS, passed["few"], passed["all"]))
+        passed = dict[str, Passed]()
+        for name in random.sample(list(arms), len(arms)):
+            server, workers = arms[name]
+            passed[name] = await server.take(part, number, workers)
+        rounds.append(Round(sum(best[begin : begin + REQUESTS]) / REQUESTS, passed))
     return _traffic_figures(rounds[1:])
 
 
-def _traffic_figures(rounds: Sequence[tuple[float, Passed, Passed]]) -> list[Figure]:
-    hits = [1 - few.loads / REQUESTS for _, few, _ in rounds]
-    less = [(hit - best) * 100 for hit, (best, _, _) in zip(hits, rounds, strict=True)]
+def _traffic_figures(rounds: Sequence[Round]) -> list[Figure]:
+    failed = [sum(passed.failed for passed in found.passed.values()) for found in rounds]
+    rates = [found.passed["few"].rate / found.passed["all"].rate for found in rounds]
+    less = [(found.hits("few") - found.best) * 100 for found in rounds]
     return [
-        figure("requests without a load of their own, 8 places", hits),
-        figure("the best possible in the order of the trace", [best for best, _, _ in rounds]),
+        figure("requests that need no load of their own, 48 open", [found.hits("few") for found in rounds]),
+        figure("the best possible in the order of the trace", [found.best for found in rounds]),
         figure("the first less the second", less, at_least=-3, unit=" points"),
-        figure("requests that failed", [few.failed + whole.failed for _, few, whole in rounds], at_most=0),
-        figure("loads where all 200 are resident", [whole.loads for _, _, whole in rounds], at_most=0),
-        figure("tokens/s over all 200 resident", [few.rate / whole.rate for _, few, whole in rounds], at_least=0.9),
+        figure("the first with 16 open, which leaves no queue", [found.hits("without queue") for found in rounds]),
+        figure("requests that failed", failed, at_most=0),
+        figure("loads where all 200 are resident", [found.passed["all"].loads for found in rounds], at_most=0),
+        figure("tokens/s over all 200 resident, 48 open", rates, at_least=0.9),
     ]
 
 
@@ -106,6 +126,7 @@ async def _arrival(ours: Served, direct: Direct, roots: Path, name: str) -> Arri
         if arm == "direct":
             seconds[arm] = float(await direct.answer({"adapter": str(roots / name), "number": int(name)}))
         else:
+            await ours.ttft("")  # what slept while the other arm ran is awake again
             seconds["cold"] = await ours.ttft(name)
             seconds["resident"] = await ours.ttft(name)
     return Arrival(seconds["cold"], seconds["resident"], seconds["direct"])

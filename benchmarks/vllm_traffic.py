@@ -22,7 +22,7 @@ WORKERS = 48
 """Requests that are open at once: three times what the engine runs, so that there is a queue."""
 LENGTHS = (8, 24)
 """Tokens of an output, at least and at most."""
-PROMPT = "is the number of this text about the history of the Roman empire, which began"
+PROMPT = " is the number of this text about the history of the Roman empire, which began"
 TIMEOUT = 120.0
 
 
@@ -57,11 +57,11 @@ class Served:
     client: AsyncClient
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    async def answer(self, adapter: str, tokens: int) -> list[float]:
+    async def answer(self, adapter: str, tokens: int, prompt: str = PROMPT) -> list[float]:
         """Return when each token of an answer came, in seconds of `time.perf_counter`."""
-        prompt, stamps = f"{next(self.numbers)} {PROMPT}", list[float]()
+        stamps = list[float]()
         stream = self.client.generate(
-            prompt,
+            f"{next(self.numbers)}{prompt}",
             adapter=adapter,
             max_tokens=tokens,
             temperature=0,
@@ -74,16 +74,16 @@ class Served:
         return stamps
 
     async def ttft(self, adapter: str) -> float:
-        """Return the TTFT of an answer, in seconds."""
+        """Return the TTFT of an answer to a prompt of few tokens, in seconds."""
         began = time.perf_counter()
-        return (await self.answer(adapter, 1))[0] - began
+        return (await self.answer(adapter, 1, ""))[0] - began
 
     async def loads(self) -> int:
         """Return how often adapters were brought onto the device so far."""
         return sum([adapter.load_count async for adapter in self.client.adapters()])
 
-    async def take(self, trace: Sequence[str], seed: int) -> Passed:
-        """Take the requests of a trace, `WORKERS` at a time."""
+    async def take(self, trace: Sequence[str], seed: int, workers: int = WORKERS) -> Passed:
+        """Take the requests of a trace, `workers` at a time."""
         before, names, drawn = await self.loads(), iter(trace), random.Random(seed)
         begun, came, failed = list[float](), list[float](), 0
 
@@ -96,7 +96,7 @@ class Served:
                 except BellhousingError:
                     failed += 1
 
-        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        await asyncio.gather(*(work() for _ in range(workers)))
         first, last = begun[0], begun[-1]  # the emptying of the queue at the end is no traffic
         rate = sum(stamp <= last for stamp in came) / (last - first)
         return Passed(rate, await self.loads() - before, failed)
