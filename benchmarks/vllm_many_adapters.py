@@ -82,9 +82,9 @@ async def _traffic(few: Served, all_resident: Served) -> list[Figure]:
     for number, begin in enumerate(range(0, len(trace), REQUESTS)):
         part = [str(name) for name in trace[begin : begin + REQUESTS]]
         passed = dict[str, Passed]()
-        for name in random.sample(list(arms), len(arms)):
-            server, workers = arms[name]
-            passed[name] = await server.take(part, number, workers)
+        for arm in random.sample(list(arms), len(arms)):
+            server, workers = arms[arm]
+            passed[arm] = await server.take(part, number, workers)
         rounds.append(Round(sum(best[begin : begin + REQUESTS]) / REQUESTS, passed))
     return _traffic_figures(rounds[1:])
 
