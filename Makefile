@@ -60,6 +60,7 @@ check-docs: .venv/installed .tools/protos/installed
 	@$(IN)python -m tools.contract_table --check
 	@$(IN)python -m tools.configuration_reference --check
 	@$(IN)python -m tools.capability_matrix --check
+	@$(IN)python -m tools.adapter_capacity --check
 	@$(IN)python -m tools.check_links
 
 check-shell:
@@ -81,6 +82,7 @@ docs: .venv/installed .tools/protos/installed ## write the generated documents
 	@$(IN)python -m tools.contract_table
 	@$(IN)python -m tools.configuration_reference
 	@$(IN)python -m tools.capability_matrix
+	@$(IN)python -m tools.adapter_capacity
 
 dist: .venv/installed ## build a wheel and an sdist of every distribution into dist/
 	@rm -rf dist
@@ -116,7 +118,7 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@$(IN)pytest -m toolchains
 	@echo "== tests with vLLM"
 	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
-	@.engines/vllm/bin/python -m pytest -m engine tests/e2e tests/plugins/prometheus -k vllm
+	@.engines/vllm/bin/python -m pytest -m engine tests/e2e tests/examples tests/plugins/prometheus -k vllm
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
 	@$(IN)pytest -m engine tests/e2e tests/plugins/prometheus -k ollama

@@ -19,6 +19,8 @@ from benchmarks import (
     over_tgi,
     over_vllm,
     streams,
+    vllm_adapter_settings,
+    vllm_many_adapters,
 )
 from benchmarks.figures import Figure, machine, table
 
@@ -32,6 +34,8 @@ SECTIONS = {
     "Over llama.cpp called directly": engine.measure,
     "Over vLLM called directly, and beside its own server": over_vllm.measure,
     "Loading an adapter, over vLLM called directly": over_vllm.measure_adapters,
+    "Two hundred adapters on vLLM": vllm_many_adapters.measure,
+    "Adapters on vLLM: places, host memory, rank and skew": vllm_adapter_settings.measure,
     "Over TGI's own API, replayed": over_tgi.measure,
     "Over Ollama's own API": over_ollama.measure,
     "When Ollama works in production": ollama_production.measure,
@@ -62,6 +66,21 @@ What the way adds to a TTFT is measured on the requests themselves: the client's
 call to the first tokens of `AsyncLLM`, which is what a direct caller waits for; with several streams, in a closed loop
 of outputs of unequal length. Server and client have one processor for themselves here, and with 16 streams each step of
 the engine gives them 16 messages at once.
+""",
+    vllm_many_adapters.measure: """
+200 adapters of rank 8 for attention, popularity rank ** -1, 8 places; the engine runs 16 requests at once. The best
+possible is Belady's rule on the same trace, one request after another, where each adapter that is wanted is loaded.
+With a queue several requests share a load, and those whose adapter is there pass others, so it can be surpassed.
+Without one the 16 that run hold the places, and what is popular goes as soon as it is idle. In the other arm all 200
+have a place, which this small model leaves memory for.
+
+The TTFT that a cold adapter adds is that of its first request less that of its second, without other requests, over
+`add_lora` of the same files in an engine with the same arguments. Inter-token latency is that of 4 streams, beside
+requests of one token for adapters that must be loaded and for some that need not.
+""",
+    vllm_adapter_settings.measure: """
+Each differs in one thing from the base: 200 adapters of rank 8 for attention, 8 places, 4 GiB of host memory for those
+that left them, popularity rank ** -1, 48 requests open of which the engine runs 16.
 """,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"

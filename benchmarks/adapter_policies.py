@@ -83,19 +83,23 @@ def hit_rate(policy: Policy, trace: Trace) -> float:
 
 
 def best_rate(trace: Trace, slots: int) -> float:
-    """Return the best hit rate, of one who knows the future: who is wanted last goes (Belady, 1966)."""
+    """Return the best hit rate, of one who knows the future."""
+    return sum(best_hits(trace, slots)) / len(trace)
+
+
+def best_hits(trace: Trace, slots: int) -> list[bool]:
+    """Tell of each request whether it finds its adapter when who is wanted last goes (Belady, 1966)."""
     following, last = [NEVER] * len(trace), dict[int, int]()
     for position in range(len(trace) - 1, -1, -1):
         following[position] = last.get(trace[position], NEVER)
         last[trace[position]] = position
-    resident, hits = dict[int, int](), 0
+    resident, hits = dict[int, int](), list[bool]()
     for position, name in enumerate(trace):
-        if name in resident:
-            hits += 1
-        elif len(resident) >= slots:
+        hits.append(name in resident)
+        if name not in resident and len(resident) >= slots:
             del resident[max(resident, key=lambda key: resident[key])]
         resident[name] = following[position]
-    return hits / len(trace)
+    return hits
 
 
 async def measure() -> list[Figure]:

@@ -21,12 +21,23 @@ from bellhousing.process.ports import free_port
 from benchmarks.closed_loop import Stream, first_tokens
 from benchmarks.figures import Figure, figure
 from benchmarks.processes import Running, running, started
-from benchmarks.vllm_settings import ENVIRONMENT, FLAGS, LORA_OPTIONS, MODEL, ONE_PROCESS, OURS, OWN_SERVER, PYTHON
+from benchmarks.vllm_settings import (
+    ENVIRONMENT,
+    FLAGS,
+    LORA_ARGUMENTS,
+    LORA_OPTIONS,
+    MODEL,
+    ONE_PROCESS,
+    OURS,
+    OWN_SERVER,
+    PYTHON,
+)
 from benchmarks.vllm_stamped import NAME as STAMPED
 from benchmarks.vllm_stamped import installed, seconds_in_engine
+from benchmarks.vllm_traffic import write_adapters
 
 PROMPT = "is the number of this text about the history of the Roman empire, which began"
-TOKENS, ROUNDS, ADAPTERS = 32, 9, 61
+TOKENS, ROUNDS, ADAPTERS, RANK = 32, 9, 61, 16
 LEVELS = (1, 4, 16)
 WAY_SECONDS = 30.0
 """How long a closed loop of requests is watched on its way to `AsyncLLM` and back."""
@@ -83,11 +94,11 @@ class Run:
 
 async def measure() -> list[Figure]:
     """Return the figures at each number of streams."""
-    _check_installed()
+    check_installed()
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(_ours(OURS | {"backend": STAMPED}))
         arms = {
-            "direct": (await stack.enter_async_context(_direct()))[0],
+            "direct": (await stack.enter_async_context(direct_engine()))[0],
             "http": await stack.enter_async_context(_own_server()),
             "http one process": await stack.enter_async_context(_own_server(ONE_PROCESS)),
             "ours": _arm(ours.stream, ours.server),
@@ -191,7 +202,8 @@ class Direct:
 
 
 @asynccontextmanager
-async def _direct(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
+async def direct_engine(*flags: str) -> AsyncIterator[tuple[Arm, Direct]]:
+    """Run `benchmarks.vllm_direct` for the body; a flag is JSON of further arguments of the engine."""
     command = [str(PYTHON), "-m", "benchmarks.vllm_direct", str(MODEL), *flags]
     with started(command, stdin=subprocess.PIPE, environment=ENVIRONMENT) as (child, server):
         direct = Direct(child)
@@ -250,19 +262,19 @@ async def _ours(model: dict[str, Any]) -> AsyncIterator[Ours]:
 
 async def measure_adapters() -> list[Figure]:
     """Return the ratio of our time to load a new adapter to vLLM's, each by both in random order."""
-    _check_installed()
+    check_installed()
     async with AsyncExitStack() as stack:
         roots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        command = [str(PYTHON), "-m", "benchmarks.vllm_adapters", str(MODEL), str(roots), str(ADAPTERS + 1)]
-        await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
-        _, direct = await stack.enter_async_context(_direct("adapters"))
+        await write_adapters(roots, ADAPTERS + 1, RANK)
+        _, direct = await stack.enter_async_context(direct_engine(json.dumps(LORA_ARGUMENTS)))
         model = OURS | {"adapter_roots": [str(roots)], "adapter_slots": 64, "options": OURS["options"] | LORA_OPTIONS}
         ours = await stack.enter_async_context(_ours(model))
         ratios = [await _load_adapter(number, direct, ours.client, roots) for number in range(1, ADAPTERS + 2)]
     return [figure("time to load an adapter over add_lora", ratios[1:], at_most=1.2)]
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise `RuntimeError` where vLLM is not installed."""
     if not PYTHON.is_file():
         raise RuntimeError(f"expected vLLM in {PYTHON.parent.parent}; run `make engines`")
 

@@ -1,4 +1,6 @@
-"""`AsyncLLM` called directly: `python -m benchmarks.vllm_direct MODEL [adapters]`, in its environment.
+"""`AsyncLLM` called directly: `python -m benchmarks.vllm_direct MODEL [ARGUMENTS]`, in its environment.
+
+`ARGUMENTS` is JSON of further arguments of the engine.
 
 Each line of input is a task in JSON: `{"streams", "prompt", "tokens"}` is answered with the tokens' times since the
 call, in seconds, a list for each stream; `{"adapter", "number"}` with the seconds that `add_lora` took.
@@ -11,7 +13,7 @@ import time
 import uuid
 from typing import Any
 
-from benchmarks.vllm_settings import ARGUMENTS, LORA_ARGUMENTS
+from benchmarks.vllm_settings import ARGUMENTS
 
 
 async def main() -> None:
@@ -19,7 +21,7 @@ async def main() -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = ARGUMENTS | (LORA_ARGUMENTS if "adapters" in sys.argv[2:] else {})
+    arguments = ARGUMENTS | (json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
     llm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=sys.argv[1], **arguments))
     print("ready", flush=True)
     try:

@@ -56,11 +56,12 @@ class EngineLoad:
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """An adapter on this machine's disk, already checked by core: safetensors or GGUF, with its digest."""
+    """An adapter on this machine's disk, already checked by core: safetensors or GGUF, and what is beside them."""
 
     name: str
     path: str
     digest: str
+    config_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     Options: ClassVar[type[Strict]] = Strict
-    isolation: ClassVar[Literal["inline", "process"]] = "inline"
-    """`process`: core runs it in a supervised process of its own, so that native code cannot take the server down."""
+    isolation: ClassVar[Literal["inline", "process"]] = "inline"  # `process`: in a supervised one of its own
     needs_model: ClassVar[bool] = True  # whether `spec.path` must be given
     bounds: ClassVar[Bounds] = Bounds()  # of what its models honour; `ModelInfo.capabilities` is never outside
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,3 +73,31 @@ async def test_the_python_examples_run() -> None:
             done = await run(sys.executable, script, "yes or no?", served.address, cwd=examples)
             assert done.returncode == 0, done.stderr
             assert done.stdout.strip()
+
+
+async def multi_lora(*arguments: str) -> list[str]:
+    """Run the example with many adapters, and return the lines that it printed."""
+    done = await run(sys.executable, "multi_lora.py", "--adapters", "6", *arguments, cwd=ROOT / "examples/multi-lora")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def check_multi_lora(lines: list[str]) -> None:
+    said = {line.split()[0]: line.split(", asked")[0].partition(" ")[2].strip() for line in lines[1:-2]}
+    assert len(said) > 2
+    assert len(set(said.values())) == len(said), "adapters that say the same"
+    found = re.fullmatch(r"24 requests for (\d) of 6 adapters in .* s; (\d+) loads", lines[-2])
+    assert found, lines[-2]
+    assert int(found[1]) <= int(found[2]) < 24
+    assert lines[-1] == "on the device: 2 of 2"
+
+
+async def test_the_example_with_many_adapters_runs_on_the_simulator() -> None:
+    check_multi_lora(await multi_lora("--slots", "2", "--requests", "24"))
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+async def test_the_example_with_many_adapters_runs_on_vllm() -> None:
+    model = str(ROOT / ".engines" / "smollm2")
+    check_multi_lora(await multi_lora("--slots", "2", "--requests", "24", "--backend", "vllm", "--model", model))

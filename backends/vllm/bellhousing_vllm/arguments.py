@@ -6,6 +6,7 @@ from typing import Any
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import EngineSettings
 from bellhousing_vllm.options import VllmOptions
+from bellhousing_vllm.worker import HostTier
 
 GIB = 1 << 30
 CPU_KV_CACHE_GIB = 1.0
@@ -77,10 +78,16 @@ def _adapters(options: VllmOptions, spare: int) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "max_loras": lora.max_loras + spare,
-        "max_cpu_loras": (lora.max_cpu_loras or max(lora.max_loras, LEAST_CPU_LORAS)) + spare,
+        "max_cpu_loras": most_on_host(options) + spare,
         "max_lora_rank": lora.max_rank,
         "fully_sharded_loras": lora.fully_sharded,
+        "worker_extension_cls": f"{HostTier.__module__}.{HostTier.__qualname__}",
     }
+
+
+def most_on_host(options: VllmOptions) -> int:
+    """Return how many adapters the host's memory may hold, those on the device among them."""
+    return options.lora.max_cpu_loras or max(options.lora.max_loras, LEAST_CPU_LORAS)
 
 
 def _gpu(options: VllmOptions) -> dict[str, Any]:

@@ -13,16 +13,16 @@ from bellhousing.errors import (
     ContextOverflow,
     EngineUnavailable,
     InvalidRequest,
-    NotFound,
     Violation,
 )
 from bellhousing.events import Event, Progress, Started
-from bellhousing.lora import check_adapter
+from bellhousing.lora import WEIGHTS, check_adapter
 from bellhousing.requests import Chat, GenerationRequest, Sampling
-from bellhousing_vllm.arguments import check_device
+from bellhousing_vllm.arguments import GIB, check_device, most_on_host
 from bellhousing_vllm.description import BOUNDS, described, devices_of
 from bellhousing_vllm.engine import Engine, count_gpus
 from bellhousing_vllm.errors import NAME, dead, error_of
+from bellhousing_vllm.loras import Loras, Room
 from bellhousing_vllm.model_files import check_parallelism, read_model
 from bellhousing_vllm.null_adapter import write_null_adapter
 from bellhousing_vllm.options import VllmOptions
@@ -67,8 +67,8 @@ class VllmBackend(Backend):
         self._vocabulary_size = int(config.model_config.get_vocab_size())
         self._vocabulary = Vocabulary(tokenizer)
         self._eos = _end_tokens(tokenizer, config)
-        self._adapters: dict[str, Any] = {}
-        self._numbers = 0
+        room = Room(most_on_host(self.options), int(self.options.lora.host_gib * GIB))
+        self._loras = Loras(engine, room, self._checked)
         info = described(
             config,
             self.options,
@@ -135,22 +135,19 @@ class VllmBackend(Backend):
         return self._vocabulary.decode(ids)
 
     async def load_adapter(self, adapter: AdapterFiles) -> None:
-        """Check the adapter's files against the model, then load it under a number of its own."""
-        await asyncio.to_thread(lambda: check_adapter(adapter, self._model.shapes, self.options.lora.max_rank))
-        self._numbers += 1
+        """Load an adapter that fits the model; one that is in host memory comes from there."""
+        self._running()
         try:
-            self._adapters[adapter.name] = await self._running().add_adapter(adapter.name, self._numbers, adapter.path)
+            await self._loras.load(adapter)
         except BellhousingError:
             raise
         except Exception as error:
             raise EngineUnavailable(f"vLLM cannot load adapter {adapter.name!r}: {error}", backend=NAME) from error
 
     async def unload_adapter(self, name: str) -> None:
-        """Take an adapter out of vLLM."""
-        adapter = self._adapters.pop(name, None)
-        if adapter is None:
-            raise NotFound("adapter", name, self._adapters)
-        await self._running().remove_adapter(adapter.lora_int_id)
+        """Take an adapter off the device; as long as there is room it stays in host memory."""
+        self._running()
+        await self._loras.unload(name)
 
     async def sleep(self, level: int) -> None:
         """See `Backend.sleep`."""
@@ -168,17 +165,20 @@ class VllmBackend(Backend):
         return self._engine
 
     def _adapter(self, name: str) -> Any:
-        if name and name not in self._adapters:
-            raise NotFound("adapter", name, self._adapters)
-        return self._adapters[name] if name else self._base_adapter
+        return self._loras.find(name) if name else self._base_adapter
+
+    def _checked(self, adapter: AdapterFiles) -> int:
+        """Return the size of an adapter's weights. Raises `PreconditionFailed` for one that does not fit the model."""
+        check_adapter(adapter, self._model.shapes, self.options.lora.max_rank)
+        return (Path(adapter.path) / WEIGHTS).stat().st_size
 
     async def _load_null_adapter(self, engine: Engine) -> Any:
         with TemporaryDirectory(prefix="bellhousing-") as directory:
             await asyncio.to_thread(lambda: write_null_adapter(Path(directory), self._model.shapes))
-            self._numbers += 1
-            adapter = await engine.add_adapter("base model", self._numbers, directory)
-            await engine.pin_adapter(self._numbers)
-        return adapter
+            request = self._loras.new_request(AdapterFiles("base model", directory, ""))
+            await engine.add_adapter(request)
+            await engine.pin_adapter(request.lora_int_id)
+        return request
 
     async def _warm_up(self) -> None:
         """Compute a few tokens: the first batch compiles kernels, which no client should wait for."""

@@ -90,13 +90,19 @@ class Engine:
         """Whether vLLM has found its engine dead."""
         return bool(self._llm.errored)
 
-    async def add_adapter(self, name: str, number: int, path: str) -> Any:
-        """Load an adapter under a number that was never used; return what requests name it by."""
+    def adapter_request(self, name: str, number: int, path: str) -> Any:
+        """Return what requests name an adapter by, under a number that was never used."""
         from vllm.lora.request import LoRARequest
 
-        adapter = LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
+        return LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
+
+    async def add_adapter(self, adapter: Any) -> None:
+        """Bring an adapter onto the device, from host memory where it is, else from its files."""
         await self._llm.add_lora(adapter)
-        return adapter
+
+    async def take_off_device(self, number: int) -> bool:
+        """Free an adapter's place on the device; return whether every rank keeps it in host memory."""
+        return all(await self._llm.collective_rpc("leave_device", args=(number,)))
 
     async def pin_adapter(self, number: int) -> None:
         """Keep an adapter on the device, whatever else is used."""

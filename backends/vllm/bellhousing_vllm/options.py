@@ -8,11 +8,19 @@ from bellhousing.settings import Strict
 
 
 class Lora(Strict):
-    """Adapters. Core's `adapter_slots` says how many it keeps loaded; `max_cpu_loras` should not be smaller."""
+    """Adapters. Those that leave the device for others wait in host memory; `adapter_slots` should be `max_loras`."""
 
     max_loras: int = Field(0, ge=0, description="Most adapters in one batch; 0 serves no adapters.")
     max_cpu_loras: int | None = Field(
-        None, ge=1, description="Most adapters in the host's memory; unset: the larger of `max_loras` and 64."
+        None,
+        ge=1,
+        description="Most adapters in host memory, those on the device among them; unset: the larger of `max_loras` and"
+        " 64.",
+    )
+    host_gib: float = Field(
+        4.0,
+        ge=0,
+        description="Most host memory of adapters off the device, GiB by the size of their files, on each rank.",
     )
     max_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(16, description="Largest rank of an adapter.")
     fully_sharded: bool = Field(default=False, description="Shard adapters over all tensor-parallel ranks.")

@@ -60,6 +60,7 @@ class Device:
         self._supply = supply
         self._around = around
         self._stays: dict[str, Stay] = {}
+        self._statics: Mapping[str, AdapterRecord] = {}
         self._waits: dict[str, Wait] = {}
         self._has_removed = False
         self._leaving: set[str] = set()
@@ -79,7 +80,7 @@ class Device:
 
     def statics(self) -> Mapping[str, AdapterRecord]:
         """Return the adapters that the engine came with."""
-        return {name: stay.record for name, stay in self._stays.items() if stay.record.is_static}
+        return self._statics
 
     def state(self, record: AdapterRecord) -> tuple[AdapterState, str]:
         """Return where an adapter is, and why its latest load failed."""
@@ -101,7 +102,8 @@ class Device:
         self._epoch += 1
         for name in list(self._stays):
             self._forget_stay(name)
-        self._stays = {record.name: Stay(record) for record in static}
+        self._statics = {record.name: record for record in static}
+        self._stays = {name: Stay(record) for name, record in self._statics.items()}
         self.place()
 
     def claim(self, record: AdapterRecord) -> Claim:
@@ -230,8 +232,10 @@ class Device:
             if not replaced.is_idle:
                 return None
             gone.append(replaced)
-        idle = {n for n, s in staying.items() if s.is_idle and not self._is_pinned(n)}
+        idle: set[str] | None = None
         while not self._fits(record, [*coming.values(), *(stay.record for stay in staying.values())]):
+            if idle is None:
+                idle = {n for n, s in staying.items() if s.is_idle and not self._is_pinned(n)}
             if not idle:
                 return None
             name = self._policy.victim(idle)
@@ -251,8 +255,9 @@ class Device:
         return record is not None and record.pinned
 
     def _check_not_all_pinned(self, name: str) -> None:
-        pinned = [n for n in self._stays if n != name and self._is_pinned(n)]
-        if len(pinned) >= self._room.slots and name not in self._stays:
+        if name in self._stays or len(self._stays) < self._room.slots:
+            return
+        if sum(map(self._is_pinned, self._stays)) >= self._room.slots:
             self._refuse()
 
     def _refuse(self) -> None:
@@ -364,7 +369,7 @@ class Device:
         record, supplied, backend = wait.record, wait.supplied, self._around.backend()
         if supplied is None:
             raise RuntimeError(f"adapter {record.name!r} has no files")
-        await backend.load_adapter(AdapterFiles(record.name, str(supplied.path), record.digest))
+        await backend.load_adapter(AdapterFiles(record.name, str(supplied.path), record.digest, record.config_digest))
         try:
             await asyncio.to_thread(verify, record, supplied.path, supplied.rules, supplied.stamp)
         except BellhousingError:

@@ -17,12 +17,13 @@ PROMPT = "one two three four five six seven"
 CONTEXT = 1024
 SEQUENCES = 16
 MAX_RANK = 16
+MOST_ON_HOST = 12
 OPTIONS: dict[str, Any] = {
     "eager": True,
     "dtype": "float32",  # in bfloat16 near ties fall one way alone and another in a batch
     "context_length": CONTEXT,
     "kv_cache_gib": 0.5,
-    "lora": {"max_loras": 4, "max_rank": MAX_RANK},
+    "lora": {"max_loras": 4, "max_cpu_loras": MOST_ON_HOST, "max_rank": MAX_RANK},
 }
 
 
