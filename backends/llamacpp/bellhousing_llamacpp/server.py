@@ -34,11 +34,12 @@ class Shape:
 
 
 class Server:
-    """llama.cpp, loaded. `open` it, `close` it; `connection` is there in between."""
+    """llama.cpp, loaded with `adapters`. `open` it, `close` it; `connection` is there in between."""
 
     connection: Connection
 
-    def __init__(self, path: Path, shape: Shape, options: LlamaCppOptions) -> None:
+    def __init__(self, path: Path, shape: Shape, options: LlamaCppOptions, adapters: tuple[Path, ...] = ()) -> None:
+        self.adapters = adapters
         self._path = path
         self._shape = shape
         self._options = options
@@ -59,8 +60,10 @@ class Server:
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
+            # Asking for the reason lets the whole process talk, and an engine beside this one may be serving.
+            reason = str(error) if self.adapters else _reason(xllamacpp, params, socket)
             raise ConfigurationError(
-                f"llama.cpp cannot load {str(self._path)!r}: {_reason(xllamacpp, params, socket)}",
+                f"llama.cpp cannot load {str(self._path)!r}: {reason}",
                 reason="BAD_MODEL",
                 backend=NAME,
             ) from error
@@ -84,7 +87,10 @@ class Server:
         params.load_mode = mode.LLAMA_LOAD_MODE_MMAP if options.use_mmap else mode.LLAMA_LOAD_MODE_NONE
         split = library.llama_split_mode
         params.split_mode = split.LLAMA_SPLIT_MODE_LAYER if shape.pipeline > 1 else split.LLAMA_SPLIT_MODE_NONE
-        params.cache_ram_mib = options.prefix_cache_mib if options.prefix_cache else 0
+        # What has left its place comes back without a look at the adapter that it was computed with.
+        params.cache_ram_mib = options.prefix_cache_mib if options.prefix_cache and not self.adapters else 0
+        params.lora_adapters = [library.CommonAdapterLoraInfo(str(path), 0.0) for path in self.adapters]
+        params.lora_init_without_apply = True
         # With a pool of KV cells shared by all, one long request makes all of them fail.
         params.kv_unified = False
         params.ctx_shift = False

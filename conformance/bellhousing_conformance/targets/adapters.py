@@ -1,46 +1,66 @@
 """Adapters made for the occasion: random weights, for the server that the suite itself starts."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from bellhousing.gguf import model_files, read_header, read_part_shapes
 
 RANK = 8
 SPREAD = 0.3
 """Standard deviation of the weights: large, so that no output stays what it was."""
 
 NAMES = ("first", "second")
-DEFAULTS: dict[str, int] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+QUERY = "model.layers.{}.self_attn.q_proj"
+UNREAD = {QUERY.format(0): (8, 8)}
 """The shape for an engine that reads no weights."""
+_GGUF_QUERY = re.compile(r"blk\.(\d+)\.attn_q\.weight")
+
+Shape = tuple[int, int]
 
 
 def write_adapters(folder: Path, model: Path | None) -> tuple[str, ...]:
     """Write two adapters of different weights that fit a model; return their sources.
 
-    `model` is the directory with its `config.json`; None stands for an engine without weights. Nothing is written for a
-    model in another form: its shapes are not known.
+    `model` is a GGUF file or a directory with one or with `config.json`; None stands for an engine without weights.
+    Nothing is written for a model in another form: its shapes are not known.
     """
-    described = DEFAULTS
-    if model is not None:
-        config = model / "config.json"
-        if not config.is_file():
-            return ()
-        described = json.loads(config.read_text(encoding="utf-8"))
-    return tuple([_written(folder / name, described, seed).as_uri() for seed, name in enumerate(NAMES)])
+    shapes = UNREAD if model is None else _queries(model)
+    if not shapes:
+        return ()
+    return tuple([_written(folder / name, shapes, seed).as_uri() for seed, name in enumerate(NAMES)])
 
 
-def _written(path: Path, described: dict[str, Any], seed: int) -> Path:
-    """Write a PEFT adapter of the query projection of each layer."""
+def _queries(model: Path) -> dict[str, Shape]:
+    """Return the query projection of each layer, by PEFT's name of it, with its rows and columns."""
+    config = model / "config.json"
+    if config.is_file():
+        told = json.loads(config.read_text(encoding="utf-8"))
+        hidden, heads = told["hidden_size"], told["num_attention_heads"]
+        width = heads * (told.get("head_dim") or hidden // heads)
+        return {QUERY.format(layer): (width, hidden) for layer in range(told["num_hidden_layers"])}
+    if model.suffix != ".gguf" and not (model.is_dir() and any(model.glob("*.gguf"))):
+        return {}
+    first, *others = model_files(model)
+    shapes = dict(read_header(first).shapes)
+    for part in others:
+        shapes |= read_part_shapes(part)
+    found = {match[1]: shape for name, shape in shapes.items() if (match := _GGUF_QUERY.fullmatch(name))}
+    return {QUERY.format(layer): (rows, columns) for layer, (rows, columns) in found.items()}
+
+
+def _written(path: Path, shapes: Mapping[str, Shape], seed: int) -> Path:
+    """Write a PEFT adapter of these modules."""
     import numpy as np
     from safetensors.numpy import save_file
 
-    hidden, heads = described["hidden_size"], described["num_attention_heads"]
-    width = heads * (described.get("head_dim") or hidden // heads)
     draw = np.random.default_rng(seed)
     tensors = {}
-    for layer in range(described["num_hidden_layers"]):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        tensors[f"{name}.lora_A.weight"] = draw.normal(0, SPREAD, (RANK, hidden)).astype(np.float32)
-        tensors[f"{name}.lora_B.weight"] = draw.normal(0, SPREAD, (width, RANK)).astype(np.float32)
+    for module, (rows, columns) in shapes.items():
+        name = f"base_model.model.{module}"
+        tensors[f"{name}.lora_A.weight"] = draw.normal(0, SPREAD, (RANK, columns)).astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = draw.normal(0, SPREAD, (rows, RANK)).astype(np.float32)
     path.mkdir(parents=True)
     save_file(tensors, path / "adapter_model.safetensors")
     told = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["q_proj"]}

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bellhousing.errors import ConfigurationError
 from bellhousing.launch import ServerProcess
 from bellhousing.process.ports import free_port
+from bellhousing.sources import resolve
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.targets.adapters import write_adapters
 from bellhousing_conformance.targets.faults import fault_hook, mortal
@@ -46,7 +48,7 @@ async def launched(
     The first model has a queue of `MOST_QUEUED` unless told, and may read adapters that are made for it.
     """
     with tempfile.TemporaryDirectory(prefix="bellhousing-adapters-") as folder:
-        adapters = write_adapters(Path(folder), _directory(models[0]))
+        adapters = write_adapters(Path(folder), _weights(models[0]))
         first = mortal({"adapter_roots": [folder], "admission": {"max_queued": MOST_QUEUED}, **models[0]})
         port = free_port()
         variables = {METRICS_PORT: str(port)}
@@ -98,10 +100,15 @@ def hooks_of(server: ServerProcess, model: Mapping[str, Any], metrics: Hook | No
     return Hooks({**known, "fault": fault} if fault else known)
 
 
-def _directory(model: Mapping[str, Any]) -> Path | None:
-    """Return where the weights of a model lie, None when it has none."""
+def _weights(model: Mapping[str, Any]) -> Path | None:
+    """Return where the weights of a model lie, None when it has none; nothing is fetched."""
     source = str(model.get("model", ""))
-    return Path(source.removeprefix("file://")) if source else None
+    if source.startswith("hf://"):
+        return Path(source)
+    try:
+        return resolve(source, lambda _: None) if source else None
+    except ConfigurationError:  # in another environment it may be there, and otherwise its server tells better
+        return Path(source)
 
 
 def _resident_bytes(pid: int | None) -> int:
