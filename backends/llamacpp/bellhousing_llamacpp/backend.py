@@ -26,7 +26,7 @@ from bellhousing_llamacpp.errors import NAME, error_of, template_error
 from bellhousing_llamacpp.grammar import grammar_of
 from bellhousing_llamacpp.options import LlamaCppOptions
 from bellhousing_llamacpp.selftest import find_canary
-from bellhousing_llamacpp.server import Server, calm_threads
+from bellhousing_llamacpp.server import Server, Shape, calm_threads
 from bellhousing_llamacpp.shape import shape_of
 from bellhousing_llamacpp.turns import Turns
 from bellhousing_llamacpp.vocabulary import Vocabulary
@@ -58,23 +58,15 @@ class LlamaCppBackend(Backend):
         shape, devices = shape_of(self.spec.settings, self.options, header)
         digest = await asyncio.to_thread(sha256_of_files, files, progress)
         progress(Progress("loading"))
-
-        async def opening(adapters: tuple[Path, ...]) -> Server:
-            server = Server(files[0], shape, self.options, adapters)
-            await server.open()
-            return server
-
-        lora = self.options.lora
-        engines = self._engines = Engines(opening, beside=lora.change == "beside")
+        engines = self._engines = self._engines_of(files[0], shape)
         server = await engines.open()
-        cache = lora.cache_directory or platformdirs.user_cache_path("bellhousing") / "llamacpp-adapters"
-        self._adapters = Adapters(engines, Copies(AdapterCache(cache, lora.cache_bytes), header))
+        self._adapters = Adapters(engines, Copies(self._cache(), header))
         self._context_length = await _context_length(server)
         self._vocabulary = Vocabulary(header.pieces) if header.pieces else None
         self._has_template = bool(header.chat_template)
         self._canary = await find_canary(server.connection, header.pieces or ())
         # What waits in the engine's own queue cannot be cancelled, so it never gets more than it has places.
-        self._turns = Turns(shape.sequences, lora.turn_seconds)
+        self._turns = Turns(shape.sequences, self.options.lora.turn_seconds)
         self._prefix_cache_queries = self._prefix_cache_hits = 0
         return described(
             self.spec.settings,
@@ -173,6 +165,21 @@ class LlamaCppBackend(Backend):
     async def unload_adapter(self, name: str) -> None:
         """Serve an adapter no more; its memory is free with the next change of the engine."""
         self._adapters.unload(name)
+
+    def _engines_of(self, file: Path, shape: Shape) -> Engines:
+        options: LlamaCppOptions = self.options
+
+        async def opening(adapters: tuple[Path, ...]) -> Server:
+            server = Server(file, shape, options, adapters)
+            await server.open()
+            return server
+
+        return Engines(opening, beside=options.lora.change == "beside")
+
+    def _cache(self) -> AdapterCache:
+        lora = self.options.lora
+        folder = lora.cache_directory or platformdirs.user_cache_path("bellhousing") / "llamacpp-adapters"
+        return AdapterCache(folder, lora.cache_bytes)
 
     def _running(self) -> Engines:
         if self._engines is None:

@@ -25,8 +25,11 @@ MODULES = {
     "mlp.down_proj": "ffn_down",
 }  # fmt: skip
 PROMPT = "Once upon a time there was a king who had three daughters, and the youngest of them was"
-TOLERANCE = 0.01
-"""Nats. Both compute in float32 and add in another order: TOLERANCE_NOTE"""
+TOLERANCE = 0.002
+"""Nats. Both compute in float32 and add in another order, which came to 0.0003 with adapters and without.
+
+A key projection in the wrong order, or a scale of a half, is thousands of times that.
+"""
 LEAST_EFFECT = 1.0
 """Nats that an adapter moves some log probability by: a half that is left out or in another order is far outside."""
 
@@ -114,4 +117,6 @@ async def test_an_adapter_moves_every_log_probability_as_peft_does(
 
 def off(found: list[dict[int, float]], expected: Any) -> float:
     """Return the largest difference over all places and the tokens that were told there."""
-    return max(abs(value - expected[place][token]) for place, told in enumerate(found) for token, value in told.items())
+    return max(
+        abs(value - float(expected[place][token])) for place, told in enumerate(found) for token, value in told.items()
+    )
