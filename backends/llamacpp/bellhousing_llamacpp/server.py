@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,14 +159,20 @@ def _reason(library: Any, params: Any, socket: Path) -> str:
         os.dup2(file.fileno(), 2)
         try:
             library.Server(params)
+            return "it failed once and then loaded; try again"
         except RuntimeError as error:
-            reason = str(error)
-        else:
-            reason = "it failed once and then loaded; try again"
+            return next(iter(_complaints(file.fileno())), str(error))
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-        file.seek(0)
-        said = file.read(LAST_BYTES).decode(errors="replace")
-    lines = [line.partition(" E ")[2].strip() for line in said.splitlines() if " E " in line]
-    return lines[0] if lines else reason
+
+
+def _complaints(file: int) -> list[str]:
+    """Return the errors in a log. A thread of its own writes them, so the first is waited for, a second at most."""
+    for _ in range(int(1 / POLL_SECONDS)):
+        said = os.pread(file, LAST_BYTES, 0).decode(errors="replace")
+        lines = [line.partition(" E ")[2].strip() for line in said.splitlines() if " E " in line]
+        if lines:
+            return lines
+        time.sleep(POLL_SECONDS)
+    return []
