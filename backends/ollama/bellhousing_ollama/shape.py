@@ -8,7 +8,12 @@ from bellhousing_ollama.errors import NAME
 from bellhousing_ollama.options import CONTEXT_UNIT, OllamaOptions
 
 DEFAULT_SEQUENCES = 4
-DEFAULT_BATCHED_TOKENS = 512
+DEFAULT_BATCHED_TOKENS, BATCHED_TOKENS_ON_THE_PROCESSOR = 512, 128
+"""Tokens of a step unless told: Ollama's own, and what is no slower on a processor (see the backend `llamacpp`).
+
+A cancellation and the next token of every neighbour wait for a step, which takes a processor seconds with 512. Whether
+Ollama finds a GPU is known after the load only, so the smaller one is for a model that was told to use none.
+"""
 DEFAULT_CONTEXT = 4096
 
 
@@ -49,7 +54,8 @@ def shape_of(settings: EngineSettings, options: OllamaOptions, trained_context: 
         # Ollama would cut it without a word.
         raise _refused("options.context_per_sequence", f"at most the model's {most}", options.context_per_sequence)
     context = min(context or DEFAULT_CONTEXT, most or DEFAULT_CONTEXT if context is None else most or context)
-    return Shape(sequences, context, batching.max_batched_tokens or DEFAULT_BATCHED_TOKENS, parallelism.pipeline)
+    default = BATCHED_TOKENS_ON_THE_PROCESSOR if options.gpu_layers == 0 else DEFAULT_BATCHED_TOKENS
+    return Shape(sequences, context, batching.max_batched_tokens or default, parallelism.pipeline)
 
 
 def _refused(name: str, expected: str, found: int) -> ConfigurationError:

@@ -30,6 +30,8 @@ class TestShape:
         ("settings", "options", "expected"),
         [
             ({}, {}, Shape(4, 4096, 512)),
+            ({}, {"gpu_layers": 0}, Shape(4, 4096, 128)),
+            ({"batching": {"max_batched_tokens": 256}}, {"gpu_layers": 0}, Shape(4, 4096, 256)),
             ({"batching": {"max_sequences": 2}}, {"context_per_sequence": 512}, Shape(2, 512, 512)),
             ({"batching": {"max_sequences": 3, "max_total_tokens": 3000}}, {}, Shape(3, 768, 512)),
             ({"batching": {"max_total_tokens": 1 << 20}}, {}, Shape(4, TRAINED, 512)),
