@@ -119,6 +119,8 @@ test-engines: engines ## test the real engines, and the examples in other langua
 	@echo "== tests with vLLM"
 	@.engines/vllm/bin/python -m pytest -m engine tests/backends/vllm
 	@.engines/vllm/bin/python -m pytest -m engine tests/e2e tests/examples tests/plugins/prometheus -k vllm
+	@echo "== tests of llama.cpp's adapters against Transformers"
+	@$(IN)pytest -m engine tests/backends/llamacpp
 	@echo "== tests with Ollama"
 	@$(IN)pytest -m engine tests/backends/ollama
 	@$(IN)pytest -m engine tests/e2e tests/plugins/prometheus -k ollama

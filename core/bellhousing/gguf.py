@@ -18,11 +18,12 @@ from bellhousing.pieces import decoded_pieces
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-STRING, ARRAY = 8, 9
+FLOAT32, STRING, ARRAY = 6, 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 MAX_COUNT = 1 << 24
 """No honest header has more entries, tensors or array items than this."""
 MAX_DIMENSIONS = 8
+ALPHA = "adapter.lora.alpha"
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
@@ -58,14 +59,23 @@ class Header:
     """Least size of a file that holds every tensor of this part."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     """The shape of each tensor of this part, rows first, by GGUF's name of it."""
+    layers: int = 0
+    heads: int = 0
+    kv_heads: int = 0
+    """Layers, and attention heads of queries and of keys; 0 where it is not told, or differs between layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterHeader:
-    """What a file with a LoRA adapter says of itself; `shapes` as in `Header`."""
+    """What a file with a LoRA adapter says of itself; `shapes` as in `Header`, `types` are GGUF's numbers of them.
+
+    `is_activated` tells of one that works only after words of its own in the prompt (aLoRA).
+    """
 
     architecture: str
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    types: Mapping[str, int] = field(default_factory=dict, repr=False)
+    is_activated: bool = False
 
 
 def model_files(path: Path | None) -> tuple[Path, ...]:
@@ -118,6 +128,15 @@ def read_header(path: Path) -> Header:
         ) from error
 
 
+def read_part_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of a later part of a model, as `Header.shapes` has them. Raises as `read_header` does."""
+    try:
+        with path.open("rb") as file:
+            return _content(file).shapes
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"model {str(path)!r} is no whole part: {error}", reason="BAD_MODEL") from error
+
+
 def read_adapter_header(path: Path) -> AdapterHeader:
     """Return the header of a file with an adapter. Raises `ValueError` that tells expected and found."""
     try:
@@ -128,7 +147,14 @@ def read_adapter_header(path: Path) -> AdapterHeader:
     kind = f"{content.values.get('general.type')} {content.values.get('adapter.type')}"
     if kind != "adapter lora":
         raise ValueError(f"expected general.type adapter and adapter.type lora, found {kind}")
-    return AdapterHeader(str(content.values.get("general.architecture", "")), content.shapes)
+    if content.kinds.get(ALPHA, FLOAT32) != FLOAT32:  # llama.cpp ends its process
+        raise ValueError(f"expected {ALPHA} as a value of type {FLOAT32} (float32), found type {content.kinds[ALPHA]}")
+    return AdapterHeader(
+        str(content.values.get("general.architecture", "")),
+        content.shapes,
+        content.types,
+        is_activated="adapter.alora.invocation_tokens" in content.values,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +162,9 @@ class _Content:
     """Everything before the tensors' data."""
 
     values: dict[str, Any]
+    kinds: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
+    types: dict[str, int]
     needed_bytes: int
 
 
@@ -212,23 +240,33 @@ def _parse(reader: _Reader) -> _Content:
         raise ValueError(f"expected GGUF version 2 or 3, found {version}")
     tensors, entries = reader.count(), reader.count()
     found: dict[str, Any] = {}
+    kinds: dict[str, int] = {}
     for _ in range(entries):
         key = reader.string()
-        found[key] = reader.value(reader.integer("I"))
+        kinds[key] = reader.integer("I")
+        found[key] = reader.value(kinds[key])
     listed = [_tensor(reader) for _ in range(tensors)]
-    end = max((end for _, _, end in listed), default=0)
+    end = max((tensor.end for tensor in listed), default=0)
     alignment = _integer(found, "general.alignment", 32)
     if alignment < 1:
         raise ValueError(f"expected general.alignment of at least 1, found {alignment}")
     start = -(-reader.position // alignment) * alignment
-    return _Content(found, {name: shape for name, shape, _ in listed}, start + end)
+    shapes, types = {each.name: each.shape for each in listed}, {each.name: each.kind for each in listed}
+    return _Content(found, kinds, shapes, types, start + end)
 
 
-def _tensor(reader: _Reader) -> tuple[str, tuple[int, ...], int]:
-    """Return a tensor's name, its shape, and where its data ends; that is its start for a type not known here.
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """What is told of a tensor. `end` is where its data ends, or starts for a type that is not known here."""
 
-    The end is counted from the start of the data.
-    """
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    end: int
+
+
+def _tensor(reader: _Reader) -> _Tensor:
+    """Return what is told of the next tensor. Its end is counted from the start of the data."""
     name = reader.string()
     dimensions = reader.integer("I")
     if dimensions > MAX_DIMENSIONS:
@@ -236,7 +274,7 @@ def _tensor(reader: _Reader) -> tuple[str, tuple[int, ...], int]:
     sizes = reader.scalars("Q", dimensions)
     kind, offset = reader.integer("I"), reader.integer("Q")
     per_block, size = BLOCKS.get(kind, (1, 0))
-    return name, tuple(reversed(sizes)), offset + math.prod(sizes) // per_block * size
+    return _Tensor(name, tuple(reversed(sizes)), kind, offset + math.prod(sizes) // per_block * size)
 
 
 def _header(found: dict[str, Any], needed_bytes: int, shapes: dict[str, tuple[int, ...]]) -> Header:
@@ -261,7 +299,16 @@ def _header(found: dict[str, Any], needed_bytes: int, shapes: dict[str, tuple[in
         parts=max(1, _integer(found, "split.count", 1)),
         needed_bytes=needed_bytes,
         shapes=shapes,
+        layers=_one(found, f"{architecture}.block_count"),
+        heads=(heads := _one(found, f"{architecture}.attention.head_count")),
+        kv_heads=_one(found, f"{architecture}.attention.head_count_kv") or heads,
     )
+
+
+def _one(found: dict[str, Any], key: str) -> int:
+    """Return a number that all layers share, 0 where there is none."""
+    value = found.get(key, 0)
+    return value if isinstance(value, int) else 0
 
 
 def _integer(found: dict[str, Any], key: str, default: int) -> int:

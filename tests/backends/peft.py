@@ -23,13 +23,13 @@ def safetensors(tensors: Tensors, fill: Callable[[int], bytes] = bytes) -> bytes
     return struct.pack("<Q", len(raw)) + raw + body
 
 
-def write_adapter(path: Path, tensors: Tensors, *, seed: int | None = None, **config: Any) -> Path:
+def write_adapter(path: Path, tensors: Tensors, *, seed: int | None = None, spread: float = 0.3, **config: Any) -> Path:
     """Write a PEFT adapter of these tensors: zeros, or with a seed normal random numbers. `config` changes its own."""
     path.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
 
     def normal(size: int) -> bytes:
-        return array("f", [draw.gauss(0, 0.3) for _ in range(size // 4)]).tobytes()
+        return array("f", [draw.gauss(0, spread) for _ in range(size // 4)]).tobytes()
 
     rank = next((shape[0] for name, shape in tensors.items() if ".lora_A." in name), 8)
     described = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], **config}

@@ -66,7 +66,10 @@ _decode = msgspec.json.Decoder(Frame).decode
 def request_body(
     request: GenerationRequest, prompt: str | list[int], *, context_length: int, prefix_cache: bool
 ) -> dict[str, Any]:
-    """Return the body. Every parameter is sent, so that none of the engine's own defaults is in force."""
+    """Return the body. Every parameter is sent, so that none of the engine's own defaults is in force.
+
+    The scales of adapters are not in it: they depend on the engine that takes the request.
+    """
     s = request.sampling
     body: dict[str, Any] = {
         "prompt": prompt,

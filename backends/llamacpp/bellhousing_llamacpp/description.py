@@ -61,7 +61,7 @@ def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, 
     names = ["text", "token_ids"]
     names += ["chat", "chat.template_arguments"] if has_template else []
     names += [f"sampling.{name}" for name in ("max_tokens", "temperature", "top_p", "min_p", "typical_p")]
-    names += ["sampling.logit_bias", "sampling.ignore_eos"]
+    names += ["sampling.logit_bias", "sampling.ignore_eos", "adapter"]
     names += [f"structured_output.{kind}" for kind in STRUCTURED] if can_constrain else []
     return Capabilities(
         parameters=parameters(
@@ -74,6 +74,7 @@ def _capabilities(*, has_template: bool, has_pieces: bool, can_constrain: bool, 
         token_ids=True,
         tokenize=True,
         detokenize=has_pieces,
+        adapters="dynamic",
         determinism="solo",
         logprobs_mode="raw",
         grammar_syntax="gbnf" if can_constrain else "",

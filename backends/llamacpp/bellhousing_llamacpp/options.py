@@ -1,6 +1,7 @@
 """Options of the llama.cpp backend."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -8,6 +9,26 @@ from pydantic import Field
 from bellhousing.settings import Strict
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+
+class Lora(Strict):
+    """Adapters. Core's `adapter_slots` says how many are loaded at once."""
+
+    change: Literal["beside", "after"] = Field(
+        "beside",
+        description="When the next engine is loaded, with another set of adapters: beside the one that serves, which"
+        " takes memory for both, or after it has finished its requests, while new ones wait.",
+    )
+    turn_seconds: float = Field(
+        1.0,
+        ge=0,
+        description="The engine computes for one adapter, or the base model, at a time. Once a request has waited this"
+        " long for its adapter's turn, no more join the turn of another.",
+    )
+    cache_directory: Path | None = Field(
+        None, description="Where the engine's copies of adapters are kept; unset: in the user's cache directory."
+    )
+    cache_bytes: int = Field(20 * 2**30, ge=1, description="Most bytes of the copies of adapters on the disk.")
 
 
 class LlamaCppOptions(Strict):
@@ -47,3 +68,4 @@ class LlamaCppOptions(Strict):
         description="The engine counts as dead when its loop answers nothing for this long. One step of prefill must"
         " be shorter: on a slow machine lower batching.max_batched_tokens or raise this.",
     )
+    lora: Lora = Field(Lora(), description="Adapters.")

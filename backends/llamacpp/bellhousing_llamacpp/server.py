@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,12 @@ class Shape:
 
 
 class Server:
-    """llama.cpp, loaded. `open` it, `close` it; `connection` is there in between."""
+    """llama.cpp, loaded with `adapters`. `open` it, `close` it; `connection` is there in between."""
 
     connection: Connection
 
-    def __init__(self, path: Path, shape: Shape, options: LlamaCppOptions) -> None:
+    def __init__(self, path: Path, shape: Shape, options: LlamaCppOptions, adapters: tuple[Path, ...] = ()) -> None:
+        self.adapters = adapters
         self._path = path
         self._shape = shape
         self._options = options
@@ -59,8 +61,10 @@ class Server:
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
+            # Asking for the reason lets the whole process talk, and an engine beside this one may be serving.
+            reason = str(error) if self.adapters else _reason(xllamacpp, params, socket)
             raise ConfigurationError(
-                f"llama.cpp cannot load {str(self._path)!r}: {_reason(xllamacpp, params, socket)}",
+                f"llama.cpp cannot load {str(self._path)!r}: {reason}",
                 reason="BAD_MODEL",
                 backend=NAME,
             ) from error
@@ -84,7 +88,10 @@ class Server:
         params.load_mode = mode.LLAMA_LOAD_MODE_MMAP if options.use_mmap else mode.LLAMA_LOAD_MODE_NONE
         split = library.llama_split_mode
         params.split_mode = split.LLAMA_SPLIT_MODE_LAYER if shape.pipeline > 1 else split.LLAMA_SPLIT_MODE_NONE
-        params.cache_ram_mib = options.prefix_cache_mib if options.prefix_cache else 0
+        # What has left its place comes back without a look at the adapter that it was computed with.
+        params.cache_ram_mib = options.prefix_cache_mib if options.prefix_cache and not self.adapters else 0
+        params.lora_adapters = [library.CommonAdapterLoraInfo(str(path), 0.0) for path in self.adapters]
+        params.lora_init_without_apply = True
         # With a pool of KV cells shared by all, one long request makes all of them fail.
         params.kv_unified = False
         params.ctx_shift = False
@@ -153,13 +160,20 @@ def _reason(library: Any, params: Any, socket: Path) -> str:
         try:
             library.Server(params)
         except RuntimeError as error:
-            reason = str(error)
+            return next(iter(_complaints(file.fileno())), str(error))
         else:
-            reason = "it failed once and then loaded; try again"
+            return "it failed once and then loaded; try again"
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-        file.seek(0)
-        said = file.read(LAST_BYTES).decode(errors="replace")
-    lines = [line.partition(" E ")[2].strip() for line in said.splitlines() if " E " in line]
-    return lines[0] if lines else reason
+
+
+def _complaints(file: int) -> list[str]:
+    """Return the errors in a log. A thread of its own writes them, so the first is waited for, a second at most."""
+    for _ in range(int(1 / POLL_SECONDS)):
+        said = os.pread(file, LAST_BYTES, 0).decode(errors="replace")
+        lines = [line.partition(" E ")[2].strip() for line in said.splitlines() if " E " in line]
+        if lines:
+            return lines
+        time.sleep(POLL_SECONDS)
+    return []

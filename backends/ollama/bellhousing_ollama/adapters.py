@@ -9,15 +9,14 @@ from typing import Any
 
 from bellhousing.backend import AdapterFiles
 from bellhousing.errors import BellhousingError, EngineUnavailable, NotFound, Overloaded, PreconditionFailed
-from bellhousing.gguf import Header, read_adapter_header
-from bellhousing.lora import WEIGHTS, check_adapter
+from bellhousing.gguf import Header
+from bellhousing.lora import CONFIG, WEIGHTS, check_adapter, check_gguf_adapter
 from bellhousing.safetensors import Shapes
 from bellhousing.sources import sha256_of
 from bellhousing_ollama.api import Api, quietly_deleted
 from bellhousing_ollama.errors import NAME
 
 PREFIX = "bellhousing-adapter-"
-CONFIG = "adapter_config.json"
 MODULES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
@@ -25,7 +24,6 @@ MODULES = {
 }  # fmt: skip
 """GGUF's names of a layer's modules, and PEFT's, for the Llama family."""
 _LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.weight")
-_HALF = re.compile(r"(.+)\.lora_([ab])")
 MAX_RANK = 4096
 CREATE_SECONDS = 600.0
 
@@ -145,28 +143,6 @@ def peft_shapes(header: Header | None) -> Shapes:
         if match and match[2] in MODULES:
             found[f"model.layers.{match[1]}.{MODULES[match[2]]}.weight"] = shape
     return found
-
-
-def check_gguf_adapter(name: str, file: Path, header: Header | None) -> None:
-    """Refuse a GGUF adapter of another kind, architecture or shape. Raises `PreconditionFailed`."""
-    try:
-        found = read_adapter_header(file)
-    except ValueError as error:
-        raise _refused(name, str(error)) from error
-    if header is None:
-        return
-    if found.architecture != header.architecture:
-        raise _refused(name, f"expected an adapter of {header.architecture!r}, found one of {found.architecture!r}")
-    halves = [(match, shape) for key, shape in found.shapes.items() if (match := _HALF.fullmatch(key))]
-    if not halves:
-        raise _refused(name, f"expected tensors named *.lora_a and *.lora_b, found {len(found.shapes)} others")
-    for match, shape in halves:
-        base = header.shapes.get(match[1])
-        if base is None:
-            raise _refused(name, f"expected tensors of this base model, found {match[0]!r}")
-        side, expected = (1, base[1]) if match[2] == "a" else (0, base[0])
-        if len(shape) != 2 or shape[side] != expected:
-            raise _refused(name, f"expected {match[0]!r} to fit {base}, found {shape}")
 
 
 def _files(path: Path) -> list[Path]:

@@ -68,7 +68,7 @@ async def engine(starting: Start) -> AsyncIterator[Running]:
 
 def request(prompt: Prompt = "The capital of France is", /, **fields: Any) -> GenerationRequest:
     """Return a greedy request of at most 16 tokens, with the model's defaults for the rest."""
-    own = {"structured_output", "logprobs", "stopping"}
+    own = {"structured_output", "logprobs", "stopping", "adapter"}
     outside = {name: fields.pop(name) for name in own & fields.keys()}
     sampling = replace(BOUNDS.most.neutral(), **{"seed": 1, "temperature": 0.0, "max_tokens": 16, **fields})
     return GenerationRequest("id", prompt, sampling, **outside)

@@ -277,7 +277,7 @@ async def test_an_engine_that_answers_is_not_dead(engine: Running) -> None:
     backend = engine.backend
     assert type(backend).died is not Backend.died
     watched = type(backend)(backend.spec, backend.options.model_copy(update={"hang_seconds": 1.0}))
-    watched._server = backend._server
+    watched._engines = backend._engines
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(watched.died(), 1.5)
 

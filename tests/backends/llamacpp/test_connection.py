@@ -9,6 +9,7 @@ from bellhousing.errors import EngineFault, EngineUnavailable
 from bellhousing.settings import ModelSpec
 from bellhousing_llamacpp import LlamaCppBackend, LlamaCppOptions
 from bellhousing_llamacpp.connection import Connection
+from bellhousing_llamacpp.engines import Engines
 from bellhousing_llamacpp.server import Server, Shape
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -96,8 +97,20 @@ async def test_abort_ends_what_waits(tmp_path: Path) -> None:
 async def test_an_engine_whose_loop_hangs_counts_as_dead(tmp_path: Path) -> None:
     options = LlamaCppOptions(hang_seconds=0.1)
     backend = LlamaCppBackend(ModelSpec(name="m", path=tmp_path), options)
-    backend._server = Server(tmp_path, Shape(1, 256, 64), options)
     async with listening(tmp_path, silent) as connection:
-        backend._server.connection = connection
+        backend._engines = await engines_of(connection, options)
         reason = await asyncio.wait_for(backend.died(), 5)
     assert "did not answer within 0.1 s" in reason
+
+
+async def engines_of(connection: Connection, options: LlamaCppOptions) -> Engines:
+    """Return engines whose one engine is reached over a connection."""
+
+    async def opening(adapters: tuple[Path, ...]) -> Server:
+        server = Server(Path("none"), Shape(1, 256, 64), options, adapters)
+        server.connection = connection
+        return server
+
+    engines = Engines(opening, beside=True)
+    await engines.open()
+    return engines

@@ -9,10 +9,10 @@ import pytest
 from bellhousing.backend import AdapterFiles
 from bellhousing.errors import NotFound, Overloaded, PreconditionFailed
 from bellhousing.gguf import read_header
-from bellhousing.lora import check_adapter
+from bellhousing.lora import check_adapter, check_gguf_adapter
 from bellhousing.testing import Served
 from bellhousing.testing.probe import Probe
-from bellhousing_ollama.adapters import PREFIX, check_gguf_adapter, peft_shapes
+from bellhousing_ollama.adapters import PREFIX, peft_shapes
 from tests.backends.ollama.conftest import FRANCE
 from tests.backends.ollama.test_engine import ollama_of
 from tests.backends.peft import halves, write_adapter
