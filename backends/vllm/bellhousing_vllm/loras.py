@@ -61,25 +61,19 @@ class Loras:
     async def load(self, files: AdapterFiles) -> None:
         """Bring an adapter onto the device, from host memory where it is. Raises what the check and vLLM raise.
 
-        It is checked while vLLM reads it, and taken out again when it must not be used: nobody can name it before.
+        vLLM sees no files that were not checked.
         """
-        lora = self._on_host.pop(files, None)
-        while lora is None and self._on_host and self._count() >= self._room.most:
-            self._drop_oldest()
-        request = lora.request if lora else self.new_request(files)
-        adding = asyncio.ensure_future(self._add(request))
+        lora = self._on_host.pop(files, None) or await self._new(files)
         self._coming += 1
         try:
-            size_bytes = lora.size_bytes if lora else await asyncio.to_thread(self._check, files)
-            await adding
+            await self._add(lora.request)
         except Exception:
             with suppress(Exception):  # the first failure is the one to tell
-                await asyncio.gather(adding, return_exceptions=True)
-                await self._engine.remove_adapter(request.lora_int_id)
+                await self._engine.remove_adapter(lora.request.lora_int_id)
             raise
         finally:
             self._coming -= 1
-        self._on_device[files.name] = Lora(files, size_bytes, request)
+        self._on_device[files.name] = lora
 
     async def unload(self, name: str) -> None:
         """Take an adapter off the device; it stays in host memory if there is room. Raises `NotFound`."""
@@ -102,6 +96,12 @@ class Loras:
         weights = f"{files.digest} {files.config_digest}" if files.digest else str(self._numbers)
         name = f"{files.name}@{hashlib.sha256(weights.encode()).hexdigest()[:16]}"
         return self._engine.adapter_request(name, self._numbers, files.path)
+
+    async def _new(self, files: AdapterFiles) -> Lora:
+        size_bytes = await asyncio.to_thread(self._check, files)
+        while self._on_host and self._count() >= self._room.most:
+            self._drop_oldest()
+        return Lora(files, size_bytes, self.new_request(files))
 
     def _found(self, name: str) -> Lora:
         if name not in self._on_device:
