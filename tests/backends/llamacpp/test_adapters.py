@@ -40,15 +40,18 @@ def serve(model_path: Path, adapters_path: Path, tmp_path_factory: pytest.TempPa
     """The context manager that serves the model with options of its adapters."""
 
     @asynccontextmanager
-    async def serve(slots: int = 8, **lora: Any) -> AsyncIterator[Served]:
+    async def serve(
+        *, slots: int = 8, places: int = 4, prefix_cache: bool = True, **lora: Any
+    ) -> AsyncIterator[Served]:
         model = {
             "model": str(model_path),
             "adapter_roots": [str(adapters_path)],
             "adapter_slots": slots,
-            "batching": {"max_sequences": 4},
+            "batching": {"max_sequences": places},
         }
         options = {
             "context_per_sequence": CONTEXT,
+            "prefix_cache": prefix_cache,
             "lora": {"cache_directory": str(tmp_path_factory.mktemp("copies")), **lora},
         }
         async with serving(InlineLlamaCpp, model=model, options=options) as running:
@@ -165,6 +168,20 @@ class TestTogether:
         with pytest.raises(PreconditionFailed, match="outside the allowed directories"):
             await served.client.register_adapter("outside", write_adapter(tmp_path, GOOD).as_uri())
         assert [await complete(served), await complete(served, good)] == before
+
+
+async def test_a_prompt_that_left_its_place_comes_back_for_no_other_adapter(serve: Serve, adapters_path: Path) -> None:
+    weights = halves(LAYERS, WIDTH, module="self_attn.o_proj")
+    source = write_adapter(adapters_path / "away", weights, seed=7, spread=0.2).as_uri()
+    found = []
+    for prefix_cache in (False, True):
+        async with serve(places=1, prefix_cache=prefix_cache) as served:
+            await served.client.register_adapter("away", source)
+            other = " ".join(["one two three four"] * 10)
+            for adapter, prompt in (("away", PROMPT), ("away", other), ("", other)):
+                await logprobs(served, adapter, prompt)
+            found.append(await logprobs(served, ""))
+    assert off(*found) < NEAR
 
 
 @pytest.mark.parametrize("change", ["beside", "after"])
