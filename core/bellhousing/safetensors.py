@@ -5,7 +5,9 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 MOST_HEADER_BYTES = 100 << 20
 LENGTH_BYTES = 8
@@ -29,13 +31,40 @@ class Entry:
     end: int
 
 
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """What a header tells of a tensor. Without a type it is no tensor: `__metadata__`, or an entry that is damaged."""
+
+    dtype: str = ""
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
+    data_offsets: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]] = (0, 0)
+
+    def is_sound(self) -> bool:
+        """Tell whether the bytes are as many as a tensor of this type and shape has."""
+        begin, end = self.data_offsets
+        bits = BITS.get(self.dtype, 0)
+        return bool(self.dtype) and end >= begin and (not bits or end - begin == math.prod(self.shape) * bits // 8)
+
+
+_HEADER = msgspec.json.Decoder(dict[str, _Told])
+"""Each load of an adapter reads a header with hundreds of tensors, and somebody waits for it."""
+
+
 def read_shapes(path: Path) -> Shapes:
     """Return the shapes of a file's tensors. Raises `ValueError` that tells expected and found when it is damaged."""
-    return {name: entry.shape for name, entry in read_entries(path).items()}
+    return {name: told.shape for name, told in _read(path)[0].items()}
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
     """Return where each tensor of a file is. Raises `ValueError` that tells expected and found when it is damaged."""
+    tensors, start = _read(path)
+    return {
+        name: Entry(told.dtype, told.shape, start + told.data_offsets[0], start + told.data_offsets[1])
+        for name, told in tensors.items()
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, _Told], int]:
+    """Return what a file's header tells of each tensor, and where their bytes begin."""
     try:
         with path.open("rb") as file:
             head = file.read(LENGTH_BYTES)
@@ -46,20 +75,31 @@ def read_entries(path: Path) -> dict[str, Entry]:
         size = path.stat().st_size - LENGTH_BYTES - length
     except OSError as error:
         raise _damaged(f"a file {path.name}", error.strerror or "none") from error
-    try:
-        header = json.loads(raw)
-        tensors = {key: value for key, value in header.items() if key != "__metadata__"}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _damaged(f"a safetensors header in {path.name}", "no JSON object") from error
-    entries = {name: _entry(name, told, LENGTH_BYTES + length) for name, told in tensors.items()}
-    end = max((entry.end for entry in entries.values()), default=LENGTH_BYTES + length) - LENGTH_BYTES - length
+    tensors = _tensors(raw, path.name)
+    end = max((told.data_offsets[1] for told in tensors.values()), default=0)
     if end != size:
         raise _damaged(f"{end} bytes of tensors in {path.name}", f"{size}: the file is cut or padded")
-    return entries
+    return tensors, LENGTH_BYTES + length
 
 
-def _entry(name: str, told: Any, start: int) -> Entry:
-    """Return what a header tells of a tensor, with offsets into the file."""
+def _tensors(raw: bytes, file: str) -> dict[str, _Told]:
+    try:
+        tensors = _HEADER.decode(raw)
+        tensors.pop("__metadata__", None)
+        if all(map(_Told.is_sound, tensors.values())):
+            return tensors
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        header = json.loads(raw)
+        tensors = {name: _entry(name, told) for name, told in header.items() if name != "__metadata__"}
+    except (AttributeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(f"a safetensors header in {file}", "no JSON object") from error
+    return tensors
+
+
+def _entry(name: str, told: Any) -> _Told:
+    """Return what a header tells of a tensor, or raise what is wrong with it."""
     try:
         (begin, end), shape, dtype = told["data_offsets"], tuple(told["shape"]), told["dtype"]
     except (TypeError, KeyError, ValueError) as error:
@@ -69,7 +109,7 @@ def _entry(name: str, told: Any, start: int) -> Entry:
     bytes_needed = math.prod(shape) * BITS.get(dtype, 0) // 8
     if end < begin or (dtype in BITS and end - begin != bytes_needed):
         raise _damaged(f"{bytes_needed} bytes of tensor {name!r}", f"{end - begin}")
-    return Entry(str(dtype), shape, start + begin, start + end)
+    return _Told(str(dtype), shape, (begin, end))
 
 
 def _damaged(expected: str, found: str) -> ValueError:
