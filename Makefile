@@ -13,7 +13,7 @@ PEERS := guidellm==0.8.1 aiperf==0.13.0
 # What needs no engine and no other language.
 HERE := not engine and not toolchains
 # Tests beside each other: many wait for most of their time, so more than there are processors; at most eight.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 2))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 # pip 25.1 is the first that installs dependency groups.
 PIP := pip>=25.1
 
