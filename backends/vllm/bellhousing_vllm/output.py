@@ -13,9 +13,12 @@ from bellhousing.events import (
     TopLogprob,
 )
 from bellhousing.requests import GenerationRequest
-from bellhousing_vllm.endings import finish_reason
+from bellhousing_vllm.endings import finish_reason, is_inside_character
 from bellhousing_vllm.errors import NAME
 from bellhousing_vllm.vocabulary import Vocabulary
+
+TAIL = 3
+"""Last tokens of a sequence that an incomplete character can be spread over."""
 
 
 class Translation:
@@ -28,6 +31,7 @@ class Translation:
         self._room = room
         self._sequences = request.sampling.n or 1
         self._ends: dict[int, SequenceEnd] = {}
+        self._tails: dict[int, tuple[int, ...]] = {}
         self._prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
     def events(self, output: Any) -> Iterator[Event]:
@@ -41,7 +45,7 @@ class Translation:
             if delta:
                 yield delta
             if completion.finish_reason is not None:
-                self._ends[completion.index] = SequenceEnd(self._reason(completion), completion.index)
+                self._ends[completion.index] = self._end(completion)
         if self.has_ended:
             ends = tuple(self._ends[index] for index in sorted(self._ends))
             yield Finished(ends, len(output.prompt_token_ids), output.num_cached_tokens)
@@ -58,6 +62,7 @@ class Translation:
         prompt, self._prompt_logprobs = self._prompt_logprobs, ()
         if not (ids or completion.text or prompt):
             return None
+        self._tails[completion.index] = (*self._tails.get(completion.index, ()), *ids)[-TAIL:]
         logprobs = tuple(self._entry(i, at) for i, at in zip(ids, entries, strict=False))
         return Delta(completion.text, ids, len(ids), logprobs, completion.index, prompt)
 
@@ -79,6 +84,10 @@ class Translation:
     def _top(self, at: dict[int, Any], count: int) -> tuple[TopLogprob, ...]:
         best = sorted(at.items(), key=lambda item: item[1].rank)[:count]
         return tuple(TopLogprob(self._vocabulary.piece(i), entry.logprob, i) for i, entry in best)
+
+    def _end(self, completion: Any) -> SequenceEnd:
+        end = self._vocabulary.decode(self._tails.get(completion.index, ()))
+        return SequenceEnd(self._reason(completion), completion.index, is_inside_character(end))
 
     def _reason(self, completion: Any) -> FinishReason:
         is_end = completion.stop_reason is None or completion.stop_reason in self._eos

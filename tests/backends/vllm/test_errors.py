@@ -7,9 +7,13 @@ import pytest
 from bellhousing.errors import EngineFault, EngineUnavailable, InvalidRequest, Overloaded
 from bellhousing.events import FinishReason
 from bellhousing.requests import GenerationRequest, Sampling, StructuredOutput
+from bellhousing_vllm.endings import is_inside_character
 from bellhousing_vllm.errors import error_of
 from bellhousing_vllm.output import Translation
 from bellhousing_vllm.sampling import sampling_fields
+
+HALF = 7
+"""A token that is the first byte of a character of four."""
 
 REQUEST = GenerationRequest("id", (1,), Sampling(max_tokens=5))
 
@@ -52,6 +56,9 @@ def test_anything_else_is_a_fault_with_its_cause() -> None:
     assert "KeyError: 'why'" in error.message
 
 
+VOCABULARY = SimpleNamespace(decode=lambda ids: bytes(0xF0 if i == HALF else 0x61 for i in ids))
+
+
 def output(reason: str | None, stop_reason: int | None = None) -> SimpleNamespace:
     completion = SimpleNamespace(
         index=0, token_ids=[5], text="a", logprobs=None, finish_reason=reason, stop_reason=stop_reason
@@ -71,16 +78,32 @@ def output(reason: str | None, stop_reason: int | None = None) -> SimpleNamespac
 def test_every_ending_of_vllm_has_a_reason(
     reason: str, stop_reason: int | None, room: int, expected: FinishReason
 ) -> None:
-    translation = Translation(REQUEST, SimpleNamespace(), frozenset({2}), room)  # type: ignore[arg-type]
+    translation = Translation(REQUEST, VOCABULARY, frozenset({2}), room)  # type: ignore[arg-type]
     *_, finished = translation.events(output(reason, stop_reason))
     assert finished.sequences[0].reason == expected  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("reason", ["abort", "error", "something new"])
 def test_an_ending_that_is_none_is_a_fault(reason: str) -> None:
-    translation = Translation(REQUEST, SimpleNamespace(), frozenset({2}), 9)  # type: ignore[arg-type]
+    translation = Translation(REQUEST, VOCABULARY, frozenset({2}), 9)  # type: ignore[arg-type]
     with pytest.raises(EngineFault, match=f"vLLM ended a sequence with '{reason}'"):
         list(translation.events(output(reason)))
+
+
+@pytest.mark.parametrize("token", [5, HALF])
+def test_an_end_inside_a_character_is_told(token: int) -> None:
+    ended = output("length")
+    ended.outputs[0].token_ids = [5, token]
+    *_, finished = Translation(REQUEST, VOCABULARY, frozenset({2}), 9).events(ended)  # type: ignore[arg-type]
+    assert finished.sequences[0].cut_character is (token == HALF)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("text", ["a", "é", "한", "😀"])
+def test_every_part_of_a_character_but_the_whole_is_inside_it(text: str) -> None:
+    whole = text.encode()
+    assert not is_inside_character(b"x" + whole)
+    assert all(is_inside_character(b"x" + whole[:length]) for length in range(1, len(whole)))
+    assert not is_inside_character(b"")
 
 
 def test_limits_never_exceed_the_room_behind_the_prompt() -> None:
