@@ -41,6 +41,7 @@ from bellhousing.hookspecs import AdapterChange, AdapterEvent, EngineEvent, Thra
 from bellhousing.process import ProcessBackend
 from bellhousing.settings import EngineSettings, ModelSpec, Strict
 from bellhousing.sources import resolve
+from bellhousing.uses import Uses
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,7 @@ class ServedModel:
         self._info: ModelInfo | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._uses = Uses()
         self.admission.close(self.unavailable)
 
     @property
@@ -126,14 +126,12 @@ class ServedModel:
         name = generation.timeline.request_id
         if name in self.in_flight:
             raise AlreadyExists(f"a request with id {name!r} is in flight")
-        self.in_flight[name] = generation
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            del self.in_flight[name]
-            if not self.in_flight:
-                self._idle.set()
+        with self._uses.held():
+            self.in_flight[name] = generation
+            try:
+                yield
+            finally:
+                del self.in_flight[name]
 
     def unavailable(self) -> EngineUnavailable:
         """Return the error that says why the model takes no requests now."""
@@ -207,7 +205,7 @@ class ServedModel:
         """Return when nothing is in flight, or after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                await self._uses.ended()
 
     async def _start(self, progress: Callable[[Progress], None]) -> None:
         self._backend = await self._build(progress)

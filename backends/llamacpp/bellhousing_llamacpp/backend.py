@@ -190,8 +190,8 @@ class LlamaCppBackend(Backend):
         """Return the places of every engine that is loaded."""
         found: list[dict[str, Any]] = []
         for engine in self._running().living():
-            with engine.held() as server:
-                found += await server.connection.ask("/slots", patience=patience)
+            with engine.uses.held():
+                found += await engine.server.connection.ask("/slots", patience=patience)
         return found
 
     def _grammar(self, request: GenerationRequest) -> str | None:

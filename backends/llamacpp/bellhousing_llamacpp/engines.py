@@ -1,12 +1,13 @@
 """The engine that takes requests, and one before it that only finishes its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bellhousing.errors import ConfigurationError, EngineUnavailable
+from bellhousing.uses import Uses
 from bellhousing_llamacpp.errors import NAME
 from bellhousing_llamacpp.server import Server
 
@@ -15,28 +16,10 @@ Opening = Callable[[tuple[Path, ...]], Awaitable[Server]]
 
 @dataclass(eq=False, slots=True)
 class Engine:
-    """A loaded engine and how many use it. `idle` is set while nobody does."""
+    """A loaded engine, which stays loaded while there are `uses` of it."""
 
     server: Server
-    users: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @contextmanager
-    def held(self) -> Iterator[Server]:
-        """Keep it loaded for the body."""
-        self.users += 1
-        self.idle.clear()
-        try:
-            yield self.server
-        finally:
-            self.users -= 1
-            if not self.users:
-                self.idle.set()
-
-    async def becomes_idle(self) -> None:
-        """Return when nobody uses it."""
-        while self.users:
-            await self.idle.wait()
+    uses: Uses = field(default_factory=Uses)
 
 
 class Engines:
@@ -82,8 +65,9 @@ class Engines:
         await self._ready.wait()
         if self._current is None:
             raise EngineUnavailable("llama.cpp is not loaded", backend=NAME)
-        with self._current.held() as server:
-            yield server
+        engine = self._current
+        with engine.uses.held():
+            yield engine.server
 
     async def change(self, adapters: tuple[Path, ...]) -> None:
         """Serve with other adapters from now on. Raises what `opening` raises, and then serves as before."""
@@ -137,7 +121,7 @@ class Engines:
         return engine
 
     async def _retire(self, engine: Engine) -> None:
-        await engine.becomes_idle()
+        await engine.uses.ended()
         if engine in self._living:
             self._living.remove(engine)
         await engine.server.close()

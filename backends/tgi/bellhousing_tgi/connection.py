@@ -1,10 +1,9 @@
 """A router that is there: its client, what it told of itself, and the requests that are at it."""
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from bellhousing.errors import EngineUnavailable
+from bellhousing.uses import Uses
 from bellhousing_tgi.api import Api
 from bellhousing_tgi.description import Router
 from bellhousing_tgi.errors import RETRY_SECONDS, unreadable
@@ -13,32 +12,14 @@ from bellhousing_tgi.prompts import Prompts
 
 
 class Connection:
-    """One router. `adapters` are those that requests may name, name to digest."""
+    """One router. `adapters` are those that requests may name, name to digest; `uses` are the requests at it."""
 
     def __init__(self, api: Api, router: Router, prompts: Prompts, adapters: Mapping[str, str]) -> None:
         self.api = api
         self.router = router
         self.prompts = prompts
         self.adapters = dict(adapters)
-        self._uses = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Count a request for the body."""
-        self._uses += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._uses -= 1
-            if not self._uses:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Return when no request is at the router."""
-        await self._idle.wait()
+        self.uses = Uses()
 
 
 async def connected(api: Api, adapters: Mapping[str, str], backend: str) -> Connection:

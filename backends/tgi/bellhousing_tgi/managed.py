@@ -146,7 +146,7 @@ class TgiBackend(RouterBackend):
 
 
 async def _idle(connection: Connection) -> str:
-    await connection.idle()
+    await connection.uses.ended()
     return "no request is at it"
 
 

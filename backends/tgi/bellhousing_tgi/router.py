@@ -26,7 +26,7 @@ class RouterBackend(Backend):
         connection = self._connected()
         if request.adapter and request.adapter not in connection.adapters:
             raise NotFound("adapter", request.adapter, connection.adapters)
-        with connection.in_use():
+        with connection.uses.held():
             async for ours in self._generated(request, connection):
                 yield ours
 
@@ -67,7 +67,7 @@ class RouterBackend(Backend):
     async def tokenize(self, prompt: str | Chat, *, add_special: bool) -> Sequence[TokenPiece]:
         """Return the tokens that `generate` would use."""
         connection = self._connected()
-        with connection.in_use():
+        with connection.uses.held():
             return await connection.prompts.tokens(prompt, add_special=add_special)
 
     def _connected(self) -> Connection:

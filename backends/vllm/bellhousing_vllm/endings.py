@@ -1,5 +1,7 @@
 """Why vLLM ended a sequence, in the contract's words, and whether inside a character."""
 
+import codecs
+
 from bellhousing.errors import EngineFault
 from bellhousing.events import FinishReason, length_reason
 
@@ -19,9 +21,6 @@ def finish_reason(found: object, *, is_end: bool, wanted: int | None, room: int,
 
 def is_inside_character(end: bytes) -> bool:
     """Tell whether bytes end inside a UTF-8 character: vLLM keeps those of an incomplete one and does not say so."""
-    for back, byte in enumerate(reversed(end[-3:]), start=1):
-        if byte < 0x80:
-            return False
-        if byte >= 0xC0:
-            return back < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)
-    return False
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder.decode(end)
+    return bool(decoder.getstate()[0])

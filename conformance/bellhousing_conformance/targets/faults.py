@@ -32,7 +32,7 @@ def fault_hook(server: ServerProcess, model: Mapping[str, Any]) -> Hook | None:
         return _simulated_death(server)
     if load(model["backend"]).isolation == "process":
         return _rank_death(server)
-    return _command_death(server) if _commands(server) else None
+    return _command_death(server) if _started_by(server) else None
 
 
 def _simulated_death(server: ServerProcess) -> Hook:
@@ -53,7 +53,7 @@ def _command_death(server: ServerProcess) -> Hook:
     """Kill what the server has started: an engine that is a command of its own, such as `ollama serve`."""
 
     async def fault() -> str:
-        commands = _commands(server)
+        commands = _started_by(server)
         if not commands:
             raise HookFailed("hook fault: expected a command that the server started, found none")
         for command in commands:
@@ -63,10 +63,11 @@ def _command_death(server: ServerProcess) -> Hook:
     return fault
 
 
-def _commands(server: ServerProcess) -> list[Any]:
+def _started_by(server: ServerProcess, *, recursive: bool = False) -> list[Any]:
+    """Return the processes that a server started; if `recursive` those that they did in turn too."""
     import psutil
 
-    children = psutil.Process(server.pid).children() if server.pid else []
+    children = psutil.Process(server.pid).children(recursive=recursive) if server.pid else []
     return [child for child in children if TRACKER not in " ".join(child.cmdline())]
 
 
@@ -74,10 +75,7 @@ def _rank_death(server: ServerProcess) -> Hook:
     """Kill the largest of the processes that have started no other: a rank, or the engine itself."""
 
     async def fault() -> str:
-        import psutil
-
-        children = psutil.Process(server.pid).children(recursive=True) if server.pid else []
-        leaves = [child for child in children if not child.children() and TRACKER not in " ".join(child.cmdline())]
+        leaves = [process for process in _started_by(server, recursive=True) if not process.children()]
         if not leaves:
             raise HookFailed("hook fault: expected a process of the engine, found none")
         max(leaves, key=lambda leaf: leaf.memory_info().rss).kill()
