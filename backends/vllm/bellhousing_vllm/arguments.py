@@ -6,7 +6,7 @@ from typing import Any
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import EngineSettings
 from bellhousing_vllm.options import VllmOptions
-from bellhousing_vllm.worker import HostTier
+from bellhousing_vllm.worker import WorkerAdapters
 
 GIB = 1 << 30
 CPU_KV_CACHE_GIB = 1.0
@@ -81,7 +81,7 @@ def _adapters(options: VllmOptions, spare: int) -> dict[str, Any]:
         "max_cpu_loras": most_on_host(options) + spare,
         "max_lora_rank": lora.max_rank,
         "fully_sharded_loras": lora.fully_sharded,
-        "worker_extension_cls": f"{HostTier.__module__}.{HostTier.__qualname__}",
+        "worker_extension_cls": f"{WorkerAdapters.__module__}.{WorkerAdapters.__qualname__}",
     }
 
 

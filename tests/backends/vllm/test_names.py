@@ -20,7 +20,9 @@ import importlib, inspect, json, sys
 found = {}
 for path in json.loads(sys.argv[1]):
     module, _, name = path.partition(":")
-    kind = getattr(importlib.import_module(module), name, None)
+    kind = importlib.import_module(module)
+    for part in name.split("."):
+        kind = getattr(kind, part, None)
     found[path] = sorted({*inspect.signature(kind).parameters, *dir(kind)}) if kind else None
 print("names", json.dumps(found))
 """
@@ -43,14 +45,24 @@ SETTINGS = EngineSettings.model_validate({"batching": {"max_sequences": 1, "max_
 SAMPLING = Sampling(1, 1, 1.0, 1.0, 1, 0.1, None, 1.1, 0.1, 0.1, 1, {1: 1.0}, 1, ignore_eos=True)
 REQUEST = GenerationRequest("id", (1,), SAMPLING, Stopping(token_ids=(1,)), logprobs=1, prompt_logprobs=1)
 
+OF_TENSORS = {"lora_model_id", "device", "dtype", "model_vocab_size", "weights_mapper", "skip_prefixes"}
+"""What both ways to make an adapter have, so that one call can be passed on to the other."""
+
 NEEDED = {
     "vllm.engine.arg_utils:AsyncEngineArgs": {*engine_arguments(Path("/m"), SETTINGS, EVERYTHING, on_cpu=False)},
     "vllm.sampling_params:SamplingParams": {*sampling_fields(REQUEST, 9), "output_kind", "structured_outputs"},
     "vllm.sampling_params:StructuredOutputsParams": {"json", "json_object", "regex", "grammar", "choice"},
     "vllm.v1.engine.async_llm:AsyncLLM": {
         "from_engine_args", "generate", "errored", "add_lora", "remove_lora", "pin_lora", "sleep", "wake_up",
-        "shutdown", "get_tokenizer",
+        "shutdown", "get_tokenizer", "collective_rpc",
     },
+    "vllm.lora.lora_model:LoRAModel": {"from_local_checkpoint", "from_lora_tensors"},
+    "vllm.lora.lora_model:LoRAModel.from_local_checkpoint": {
+        "lora_dir", "expected_lora_modules", "peft_helper", "moe_ep_spec", *OF_TENSORS
+    },
+    "vllm.lora.lora_model:LoRAModel.from_lora_tensors": {"tensors", "peft_helper", *OF_TENSORS},
+    "vllm.lora.worker_manager:WorkerLoRAManager": {"lora_model_cls"},
+    "vllm.lora.model_manager:LRUCacheLoRAModelManager": {"deactivate_adapter", "get_adapter"},
     "vllm.inputs:tokens_input": {"prompt_token_ids"},
     "vllm.v1.executor.uniproc_executor:UniProcExecutor": {"collective_rpc"},
     "vllm.outputs:RequestOutput": {"outputs", "prompt_token_ids", "prompt_logprobs", "num_cached_tokens"},
