@@ -20,20 +20,24 @@ GOOD = halves(3, 64)
 Read = Callable[[Any, Path], Any]
 
 
+class Counting:
+    """vLLM's own class, which counts the files that it reads itself."""
+
+    def __init__(self) -> None:
+        from vllm.lora.lora_model import LoRAModel
+
+        self.read = 0
+        self.from_lora_tensors = LoRAModel.from_lora_tensors
+        self._from_local_checkpoint = LoRAModel.from_local_checkpoint
+
+    def from_local_checkpoint(self, *arguments: Any, **how: Any) -> Any:
+        self.read += 1
+        return self._from_local_checkpoint(*arguments, **how)
+
+
 @pytest.fixture
-def counting() -> Any:
-    """Return vLLM's own class, which counts the files that it reads itself."""
-    from vllm.lora.lora_model import LoRAModel
-
-    class Counting(LoRAModel):
-        read = 0
-
-        @classmethod
-        def from_local_checkpoint(cls, *arguments: Any, **how: Any) -> Any:
-            cls.read += 1
-            return super().from_local_checkpoint(*arguments, **how)
-
-    return Counting
+def counting() -> Counting:
+    return Counting()
 
 
 @pytest.fixture(params=["float32", "bfloat16"])
@@ -62,7 +66,7 @@ def halved(path: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
 def test_an_adapter_read_in_one_piece_has_the_weights_that_vllm_reads(
-    tmp_path: Path, counting: Any, read: Read, kind: str
+    tmp_path: Path, counting: Counting, read: Read, kind: str
 ) -> None:
     import torch
 
@@ -81,7 +85,7 @@ def test_an_adapter_read_in_one_piece_has_the_weights_that_vllm_reads(
         assert found.loras[name].scaling == lora.scaling
 
 
-def test_what_was_read_does_not_change_with_its_file(tmp_path: Path, counting: Any, read: Read) -> None:
+def test_what_was_read_does_not_change_with_its_file(tmp_path: Path, counting: Counting, read: Read) -> None:
     import torch
 
     whole, path = WholeFiles(counting), write_adapter(tmp_path / "1", GOOD, seed=1)
@@ -93,7 +97,9 @@ def test_what_was_read_does_not_change_with_its_file(tmp_path: Path, counting: A
     assert all(torch.equal(found.loras[name].lora_a, tensor) for name, tensor in kept.items())
 
 
-def test_other_names_go_to_vllm_which_refuses_those_it_does_not_know(tmp_path: Path, counting: Any, read: Read) -> None:
+def test_other_names_go_to_vllm_which_refuses_those_it_does_not_know(
+    tmp_path: Path, counting: Counting, read: Read
+) -> None:
     whole = WholeFiles(counting)
     read(whole, write_adapter(tmp_path / "good", GOOD, seed=1))
     bad = write_adapter(tmp_path / "bad", halves(3, 64, module="self_attn.of_no_model"), seed=2)
@@ -103,7 +109,7 @@ def test_other_names_go_to_vllm_which_refuses_those_it_does_not_know(tmp_path: P
     assert counting.read == 3
 
 
-def test_tensors_of_two_types_are_left_to_vllm(tmp_path: Path, counting: Any, read: Read) -> None:
+def test_tensors_of_two_types_are_left_to_vllm(tmp_path: Path, counting: Counting, read: Read) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -116,7 +122,7 @@ def test_tensors_of_two_types_are_left_to_vllm(tmp_path: Path, counting: Any, re
     assert counting.read == 2
 
 
-def test_a_file_that_is_gone_is_vllms_own_error(tmp_path: Path, counting: Any, read: Read) -> None:
+def test_a_file_that_is_gone_is_vllms_own_error(tmp_path: Path, counting: Counting, read: Read) -> None:
     whole, path = WholeFiles(counting), write_adapter(tmp_path / "1", GOOD, seed=1)
     read(whole, path)
     kept = tmp_path / "2"
