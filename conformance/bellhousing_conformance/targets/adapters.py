@@ -9,7 +9,7 @@ from bellhousing.errors import ConfigurationError
 from bellhousing.gguf import model_files, read_header, read_part_shapes
 
 RANK = 8
-SPREAD = 0.2
+SPREAD = 0.1
 """Standard deviation of the weights: large, so that no output stays what it was."""
 
 NAMES = ("first", "second")

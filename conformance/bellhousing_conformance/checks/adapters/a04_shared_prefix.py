@@ -29,7 +29,8 @@ async def a_prefix_belongs_to_its_adapter(probe: Probe) -> None:
             await load(probe, name)
         orders = [(*names, "", names[0]), (names[1], "", *names), ("", *names, "")]
         for number in range(probe.size(smoke=2, standard=3)):
-            prompt = f"{probe.prompt()} {' '.join(probe.random.choice(('sea', 'road', 'wind')) for _ in range(WORDS))}"
+            words = " ".join(probe.random.choice(("sea", "road", "wind")) for _ in range(WORDS))
+            prompt = f"{words}. {probe.prompt()}"  # whose end leaves open what comes: words would go on as they are
             await _round(probe, prompt, orders[number % len(orders)])
 
 
