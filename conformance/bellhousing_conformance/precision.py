@@ -19,19 +19,21 @@ class PrecisionTier:
 
 
 FLOAT32 = PrecisionTier("float32", 1e-5, 0.995, 1e-3)
-FLOAT16 = PrecisionTier("16 bits", 3e-3, 0.93, 0.05)
-EIGHT_BITS = PrecisionTier("8 bits", 4e-3, 0.92, 0.05)
-FIVE_BITS = PrecisionTier("5 bits", 2e-2, 0.91, 0.1)
-FOUR_BITS = PrecisionTier("4 bits", 6e-2, 0.90, 0.1)
+FLOAT16 = PrecisionTier("float16", 3e-3, 0.93, 0.05)
+BFLOAT16 = PrecisionTier("bfloat16", 3e-3, 0.93, 0.4)
+EIGHT_BITS = PrecisionTier("8 bits", 4e-3, 0.92, 0.4)
+FIVE_BITS = PrecisionTier("5 bits", 2e-2, 0.91, 0.4)
+FOUR_BITS = PrecisionTier("4 bits", 6e-2, 0.90, 0.4)
 
-TIERS = (FLOAT32, FLOAT16, EIGHT_BITS, FIVE_BITS, FOUR_BITS)
+TIERS = (FLOAT32, FLOAT16, BFLOAT16, EIGHT_BITS, FIVE_BITS, FOUR_BITS)
 """From the strictest to the loosest."""
 
 MARKS = (
     (FOUR_BITS, ("q4", "iq4", "int4", "awq", "gptq", "nf4", "mxfp4", "nvfp4", "fp4")),
     (FIVE_BITS, ("q5", "q6")),
     (EIGHT_BITS, ("q8", "int8", "fp8", "float8", "w8a8")),
-    (FLOAT16, ("bf16", "fp16", "f16", "float16")),
+    (BFLOAT16, ("bf16", "bfloat16")),
+    (FLOAT16, ("fp16", "f16", "float16")),
     (FLOAT32, ("f32", "fp32", "float32", "float64")),
 )
 

@@ -5,7 +5,7 @@ import pytest
 
 from bellhousing_conformance.checks.equivalence.q04_task import paired_difference
 from bellhousing_conformance.divergence import divergence, mean_interval, share_interval
-from bellhousing_conformance.precision import EIGHT_BITS, FLOAT16, FLOAT32, FOUR_BITS, looser, tier_of
+from bellhousing_conformance.precision import BFLOAT16, EIGHT_BITS, FLOAT16, FLOAT32, FOUR_BITS, looser, tier_of
 from bellhousing_conformance.stats import homogeneity
 
 
@@ -54,7 +54,8 @@ def test_a_perfect_share_is_bounded_by_its_size() -> None:
 
 
 @pytest.mark.parametrize(("told", "tier"), [
-    ("float32", FLOAT32), ("float64", FLOAT32), ("bfloat16", FLOAT16), ("F16", FLOAT16), ("Q8_0", EIGHT_BITS),
+    ("float32", FLOAT32), ("float64", FLOAT32), ("bfloat16", BFLOAT16), ("BF16", BFLOAT16), ("fp16", FLOAT16),
+    ("F16", FLOAT16), ("Q8_0", EIGHT_BITS),
     ("fp8", EIGHT_BITS), ("Q4_1", FOUR_BITS), ("awq", FOUR_BITS), ("mxfp4", FOUR_BITS), ("", None), ("odd", None),
 ])  # fmt: skip
 def test_a_precision_has_a_tier(told: str, tier: object) -> None:
