@@ -1,7 +1,6 @@
 """How far a token's log probability in decode is from that in prefill, in transformers: what the precision costs alone.
 
-`python -m benchmarks.decode_prefill MODEL`, with `bellhousing[reference]`. LP5 of the conformance suite asks engines the
-same.
+`python -m benchmarks.decode_prefill MODEL`, with `bellhousing[reference]`. The suite's LP5 asks engines the same.
 """
 
 import sys
