@@ -38,11 +38,12 @@ class _Told(msgspec.Struct, frozen=True, gc=False):
     shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
     data_offsets: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]] = (0, 0)
 
-    def is_sound(self) -> bool:
-        """Tell whether the bytes are as many as a tensor of this type and shape has."""
+    def check(self, name: str) -> None:
+        """Raise `ValueError` unless the bytes of tensor `name` are as many as one of its type and shape has."""
         begin, end = self.data_offsets
-        bits = BITS.get(self.dtype, 0)
-        return bool(self.dtype) and end >= begin and (not bits or end - begin == math.prod(self.shape) * bits // 8)
+        needed = math.prod(self.shape) * BITS.get(self.dtype, 0) // 8
+        if end < begin or (self.dtype in BITS and end - begin != needed):
+            raise _damaged(f"{needed} bytes of tensor {name!r}", f"{end - begin}")
 
 
 _HEADER = msgspec.json.Decoder(dict[str, _Told])
@@ -86,16 +87,23 @@ def _tensors(raw: bytes, file: str) -> dict[str, _Told]:
     try:
         tensors = _HEADER.decode(raw)
         tensors.pop("__metadata__", None)
-        if all(map(_Told.is_sound, tensors.values())):
-            return tensors
+        is_whole = all(told.dtype for told in tensors.values())
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
+        is_whole = False
+    if not is_whole:
+        tensors = _told(raw, file)
+    for name, told in tensors.items():
+        told.check(name)
+    return tensors
+
+
+def _told(raw: bytes, file: str) -> dict[str, _Told]:
+    """Return what a header tells, or raise which of its tensors is told of wrongly; slower than msgspec, which cannot."""
     try:
         header = json.loads(raw)
-        tensors = {name: _entry(name, told) for name, told in header.items() if name != "__metadata__"}
+        return {name: _entry(name, told) for name, told in header.items() if name != "__metadata__"}
     except (AttributeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(f"a safetensors header in {file}", "no JSON object") from error
-    return tensors
 
 
 def _entry(name: str, told: Any) -> _Told:
@@ -106,9 +114,6 @@ def _entry(name: str, told: Any) -> _Told:
         raise _damaged(f"a type, a shape and two offsets of tensor {name!r}", f"{told!r:.80}") from error
     if not all(isinstance(each, int) and each >= 0 for each in (begin, end, *shape)):
         raise _damaged(f"numbers of at least 0 as shape and offsets of tensor {name!r}", f"{told!r:.80}")
-    bytes_needed = math.prod(shape) * BITS.get(dtype, 0) // 8
-    if end < begin or (dtype in BITS and end - begin != bytes_needed):
-        raise _damaged(f"{bytes_needed} bytes of tensor {name!r}", f"{end - begin}")
     return _Told(str(dtype), shape, (begin, end))
 
 
