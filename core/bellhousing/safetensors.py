@@ -98,7 +98,7 @@ def _tensors(raw: bytes, file: str) -> dict[str, _Told]:
 
 
 def _told(raw: bytes, file: str) -> dict[str, _Told]:
-    """Return what a header tells, or raise which of its tensors is told of wrongly; slower than msgspec, which cannot."""
+    """Return what a header tells, or raise what is wrong with it. Slower than msgspec, whose errors name no tensor."""
     try:
         header = json.loads(raw)
         return {name: _entry(name, told) for name, told in header.items() if name != "__metadata__"}
