@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Any, Unpack
 
 from bellhousing.client.arguments import GenerateArguments
 from bellhousing.v1 import inference_pb2 as pb
@@ -38,10 +38,15 @@ def tolerance(probe: Probe) -> float:
 
 def compare(probe: Probe, what: str, left: Run, right: Run, *, allowed: float) -> None:
     """Note two outputs of one request; `allowed` is the largest gap at which they may part."""
+    probe.observe("pair", **pair(what, left, right, allowed))
+
+
+def pair(what: str, left: Run, right: Run, allowed: float) -> dict[str, Any]:
+    """Return the row of two outputs: both, and the two greatest log probabilities of each where they part."""
     ids, others = _output(left), _output(right)
     place = first_divergence(ids, others)
     gap = None if place is None else [_best(run, place) for run in (left, right)]
-    probe.observe("pair", what=what, left=ids, right=others, best=gap, allowed=allowed)
+    return {"what": what, "left": ids, "right": others, "best": gap, "allowed": allowed}
 
 
 def partings(places: Iterable[int | None]) -> tuple[Figure, ...]:
@@ -76,9 +81,18 @@ def compare_all(probe: Probe, what: str, solo: Iterable[Run], others: Iterable[R
         compare(probe, what, left, right, allowed=allowed)
 
 
-def _output(run: Run) -> list[int]:
-    """Return the ids of a run; code points stand for them where the target tells no ids."""
-    return run.ids() or [ord(character) for character in run.text()]
+def _output(run: Run) -> list[int] | list[str]:
+    """Return the ids of a run, or what stands for them where the target tells none.
+
+    That is each token's bytes, in hexadecimal, so that a place is the one of the log probabilities; code points where
+    none are told.
+    """
+    if run.ids():
+        return run.ids()
+    tokens = [entry.token for delta in run.deltas() for entry in delta.logprobs]
+    if tokens and b"".join(tokens) == run.text().encode():
+        return [token.hex() for token in tokens]
+    return [ord(character) for character in run.text()]
 
 
 def _best(run: Run, place: int) -> list[float]:

@@ -13,7 +13,7 @@ def tolerance_at(precision: str) -> float:
     return TOLERANCES.get(precision.lower(), QUANTISED_TOLERANCE)
 
 
-def first_divergence(left: Sequence[int], right: Sequence[int]) -> int | None:
+def first_divergence(left: Sequence[object], right: Sequence[object]) -> int | None:
     """Return the first place where two outputs differ, perhaps the end of the shorter; None when they are equal."""
     for place, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
