@@ -15,7 +15,7 @@ STEP = 2
 LEAST = 8
 """Fewer tokens decide nothing."""
 
-MOST_TRIES = 4
+MOST_TRIES = 12
 """Pairs of prompts that are tried for each that the sample needs: outputs of two prompts may part at once."""
 
 SEED = 1
