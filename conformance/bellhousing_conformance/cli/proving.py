@@ -91,6 +91,9 @@ def _prove_clean(checks: Sequence[Check], seeds: Sequence[int], folder: Path) ->
 def _tell_clean(count: int, seed: int, row: Mapping[str, Cell]) -> None:
     passed = sum(cell.status is Status.PASS for cell in row.values())
     say(f"seed {seed}: {passed} of {len(row)} passed, {count - len(row)} to come")
+    for check, cell in row.items():
+        if cell.status is not Status.PASS:
+            say(f"seed {seed}, {check}: {cell.status}, {cell.problem}")
 
 
 def _chosen(names: list[str]) -> dict[str, type[Saboteur]]:

@@ -16,7 +16,7 @@ LEAST = 8
 """Fewer tokens decide nothing."""
 
 MOST_TRIES = 12
-"""Pairs of prompts that are tried for each that the sample needs: outputs of two prompts may part at once."""
+"""Prompts that are tried for each that the sample needs: an output may end at once, and those of two may part."""
 
 SEED = 1
 """The same for both prompts, so that they draw alike."""
@@ -61,13 +61,11 @@ async def decode_is_prefill(probe: Probe) -> None:
     """Give an output back as a prompt: with prompt_logprobs, or place by place."""
     probe.observe("precision", precision=probe.model.precision)
     size = probe.size(smoke=2, standard=4, full=16)
-    if probe.supports("logprobs.prompt_top"):
-        for _ in range(size):
-            await _whole(probe)
-        return
+    is_whole = probe.supports("logprobs.prompt_top")
+    observe, wanted = (_whole, TOKENS * size) if is_whole else (_place_by_place, LEAST * size)
     for _ in range(MOST_TRIES * size):
-        await _place_by_place(probe)
-        if sum(row["kind"] == "token" for row in probe.rows) >= LEAST * size:
+        await observe(probe)
+        if sum(row["kind"] == "token" for row in probe.rows) >= wanted:
             return
 
 
