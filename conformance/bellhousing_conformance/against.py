@@ -82,12 +82,14 @@ def on_side(rows: Rows, side: str) -> list[Row]:
 
 
 def comparing(comparison: Comparison) -> Judge:
-    """Return the judge of a paired check. It is inconclusive where one side has no samples."""
+    """Return the judge of a paired check: NOT_RUN while the other side has no samples, as where they are recorded."""
 
     def judge(rows: Rows, alpha: float) -> Judgement:
         target, other = ([row for row in rows if row["side"] == side] for side in (TARGET, OTHER))
-        if not target or not other:
-            return Judgement(status=Status.INCONCLUSIVE, problems=(NOTHING,))
+        if not other:
+            return Judgement(status=Status.NOT_RUN, problems=(NOTHING,))
+        if not target:
+            return Judgement(status=Status.INCONCLUSIVE, problems=("the target has no samples",))
         return comparison(target, other, alpha)
 
     return judge

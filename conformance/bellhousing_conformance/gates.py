@@ -25,12 +25,15 @@ MOST_STALL_SECONDS = 1.0
 MOST_CPU_SHARE = 0.6
 """Most of one processor: beyond it this process's own work waits for itself."""
 
+BURST_SECONDS = 2.0
+"""The shortest time of which the processor time is a share: opening a hundred streams at once is no lasting load."""
+
 
 class Gates(Frozen):
     """What was measured of this process during an attempt.
 
     `lag_p99` and `lag_most` are how late its loop was woken, in seconds; `cpu_share` is its processor time, as a share
-    of one processor.
+    of one processor, over `BURST_SECONDS` at least.
     """
 
     lag_p99: float
@@ -68,7 +71,7 @@ class Watch:
     def read(self) -> Gates:
         """Return what was measured so far; a wake-up that is due and has not come counts as late as it is."""
         late = sorted([*self._late, max(0.0, time.perf_counter() - self._due)])
-        seconds = max(time.perf_counter() - self._began, TICK_SECONDS)
+        seconds = max(time.perf_counter() - self._began, BURST_SECONDS)
         p99 = late[max(0, min(len(late) - 2, int(0.99 * len(late))))]
         share = (time.process_time() - self._processor) / seconds
         return Gates(lag_p99=round(p99, 4), lag_most=round(late[-1], 4), cpu_share=round(share, 4))

@@ -61,7 +61,7 @@ async def test_an_earlier_report_takes_the_place_of_the_other_target(tmp_path: P
     async with serving("simulator") as served:
         recorded = await judged(served.address, before, record=True)
         report = await judged(served.address, now, against=RecordedOther(recorded, before))
-    assert statuses(recorded) == [Status.INCONCLUSIVE] * 2
+    assert statuses(recorded) == [Status.NOT_RUN] * 2
     assert statuses(report) == [Status.PASS] * 2
 
 
@@ -70,7 +70,7 @@ async def test_a_report_without_recorded_samples_decides_nothing(tmp_path: Path)
     async with serving("simulator") as served:
         plain = await judged(served.address, before)
         report = await judged(served.address, now, against=RecordedOther(plain, before))
-    assert statuses(report) == [Status.INCONCLUSIVE] * 2
+    assert statuses(report) == [Status.NOT_RUN] * 2
     assert "--record" in report.checks[0].problems[0]
 
 

@@ -70,6 +70,16 @@ async def test_a_process_that_is_held_up_measures_its_own_lateness() -> None:
     assert found.lag_p99 < found.lag_most  # one late wake-up is no percentile
 
 
+async def test_a_burst_of_work_is_no_lasting_load() -> None:
+    async with watching() as watch:
+        end = time.process_time() + 0.1
+        while time.process_time() < end:
+            await asyncio.sleep(0)
+        found = watch.read()
+    assert 0 < found.cpu_share < MOST_CPU_SHARE
+    assert not found.broken
+
+
 @pytest.mark.parametrize("gates", BROKEN)
 @pytest.mark.parametrize("status", [Status.PASS, Status.FAIL])
 def test_behind_a_broken_gate_nothing_is_decided(gates: Gates, status: Status) -> None:
