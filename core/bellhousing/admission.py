@@ -163,8 +163,13 @@ class Admission:
         return (ahead + 1) / self.requests_per_second()
 
     def requests_per_second(self) -> float:
-        """Return the rate at which the queue drains; 0 before the first finish."""
-        return self.drain_rate.per_second((self.queued and self.running) or self.limits.max_running)
+        """Return the rate at which the queue drains; 0 before the first finish.
+
+        What runs now is all that there is room for only while somebody waits who could start: a queue that waits for
+        adapters leaves places empty, and fills them once they are there.
+        """
+        is_full = self.running > 0 and self._next() is not None
+        return self.drain_rate.per_second(self.running if is_full else self.limits.max_running)
 
     async def _wait(self, ticket: Ticket) -> None:
         loop = asyncio.get_running_loop()

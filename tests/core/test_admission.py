@@ -107,6 +107,37 @@ async def test_what_cannot_start_in_time_is_refused_at_once() -> None:
     assert refused.value.reason == "DEADLINE_UNREACHABLE"
 
 
+class Absent:
+    """An adapter that is not there yet."""
+
+    digest = ""
+    is_ready = False
+
+    def hold(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+async def test_a_queue_that_waits_for_adapters_refuses_nobody_for_a_deadline() -> None:
+    gate = Admission(Limits(max_running=16, max_queued=100))
+    for _ in range(8):
+        gate.drain_rate.finished(10.0)
+    async with gate.slot(Ticket(1)):
+        waiting = [asyncio.create_task(occupy(gate, Ticket(1, adapter=Absent()), [], "waits")) for _ in range(30)]
+        await settle()
+        assert gate.queued == 30
+        deadline = asyncio.get_running_loop().time() + 60  # one at a time would take 300 s, sixteen take 20
+        last = asyncio.create_task(occupy(gate, Ticket(1, deadline=deadline, adapter=Absent()), [], "last"))
+        await settle()
+        assert gate.queued == 31
+        for task in (*waiting, last):
+            task.cancel()
+        ended = await asyncio.gather(*waiting, last, return_exceptions=True)
+    assert all(isinstance(error, asyncio.CancelledError) for error in ended)
+
+
 async def test_a_cancelled_request_leaves_the_queue() -> None:
     gate = Admission(Limits(max_running=1, max_queued=4))
     async with gate.slot(Ticket(1)):

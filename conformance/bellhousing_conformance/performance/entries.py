@@ -1,5 +1,6 @@
 """The list of backends to compare: a TOML file."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class SpeedFile(Strict):
         if pairs < LEAST_PAIRS:
             least = self.model_copy(update={"pairs": LEAST_PAIRS}).seconds() / 60
             raise ConfigurationError(
-                f"--minutes {minutes:g}: expected at least {least:.0f} for {LEAST_PAIRS} pairs of blocks of "
+                f"--minutes {minutes:g}: expected at least {math.ceil(least)} for {LEAST_PAIRS} pairs of blocks of "
                 f"{self.block_seconds:g} s each",
                 hint="`--block` makes them shorter",
             )

@@ -1,5 +1,6 @@
 """The list of backends to compare, and the document of what came out."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,8 +49,10 @@ def test_the_projects_list_compares_every_other_backend_with_llamacpp(told: Spee
 def test_minutes_decide_the_number_of_pairs_and_too_few_are_refused(told: SpeedFile) -> None:
     assert told.within(45).seconds() <= 45 * 60
     assert told.within(45).pairs > told.within(30).pairs >= 8
-    with pytest.raises(ConfigurationError, match=r"--minutes 5: expected at least .* for 8 pairs"):
+    with pytest.raises(ConfigurationError, match=r"--minutes 5: expected at least \d+ for 8 pairs") as refused:
         told.within(5)
+    least = int(re.findall(r"at least (\d+)", refused.value.message)[0])
+    assert told.within(least).pairs == 8
 
 
 @pytest.mark.parametrize(("text", "words"), [
