@@ -89,7 +89,7 @@ def _output(run: Run) -> list[int] | list[str]:
     """
     if run.ids():
         return run.ids()
-    tokens = [entry.token for delta in run.deltas() for entry in delta.logprobs]
+    tokens = [entry.token for entry in run.logprobs()]
     if tokens and b"".join(tokens) == run.text().encode():
         return [token.hex() for token in tokens]
     return [ord(character) for character in run.text()]
@@ -97,7 +97,7 @@ def _output(run: Run) -> list[int] | list[str]:
 
 def _best(run: Run, place: int) -> list[float]:
     """Return the two greatest log probabilities at a place; fewer where the target tells none."""
-    entries = [entry for delta in run.deltas() for entry in delta.logprobs]
+    entries = run.logprobs()
     return [each.logprob for each in entries[place].top][:2] if place < len(entries) else []
 
 

@@ -90,6 +90,10 @@ class Run:
         """Return the token ids of a sequence."""
         return [token for delta in self.deltas(index) for token in delta.token_ids]
 
+    def logprobs(self, index: int = 0) -> list[pb.TokenLogprob]:
+        """Return what is told of each token of a sequence."""
+        return [entry for delta in self.deltas(index) for entry in delta.logprobs]
+
     def tokens(self, index: int = 0) -> int:
         """Return the number of tokens that the deltas of a sequence count."""
         return sum(delta.token_count for delta in self.deltas(index))

@@ -43,7 +43,7 @@ async def observe_places(probe: Probe, count: int, alternatives: int = ALTERNATI
         prompt = await probe.tokenize(request.text)
         if list(await asyncio.to_thread(reference.ids, request.text)) != prompt:
             raise OtherFailed("the reference makes other tokens of a prompt than the target: it is another model")
-        told = [entry for delta in run.deltas() for entry in delta.logprobs]
+        told = run.logprobs()
         if not run.ids():
             continue
         exacts = await asyncio.to_thread(reference.along, prompt, run.ids())

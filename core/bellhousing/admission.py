@@ -208,7 +208,7 @@ class Admission:
                 f"the queue is full: {tokens} tokens would wait, at most {limits.max_queued_tokens} may",
                 retry_after=self.retry_after(),
             )
-        expected = self.expected_wait(ticket)
+        expected = self.expected_wait(ticket) if ticket.deadline is not None else None
         if ticket.deadline is not None and expected is not None and now + expected > ticket.deadline:
             raise Overloaded(
                 f"the request would start in {expected:.2f} s, its deadline is in {ticket.deadline - now:.2f} s",

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bellhousing.lora import WEIGHTS
 from bellhousing.safetensors import Entry, read_entries
 
-WEIGHTS = "adapter_model.safetensors"
 TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """What is read in one piece: safetensors' name of the type, and PyTorch's."""
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bellhousing_vllm.whole_files import WEIGHTS, WholeFiles
+from bellhousing.lora import WEIGHTS
+from bellhousing_vllm.whole_files import WholeFiles
 from tests.backends.peft import halves, write_adapter
 
 pytestmark = [

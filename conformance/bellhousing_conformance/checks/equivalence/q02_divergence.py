@@ -58,7 +58,7 @@ async def distributions_are_equal(probe: Probe) -> None:
     ]
     requests = [probe.request(text, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES) for text in texts]
     for place, run in enumerate(await probe.run_all(requests, at_once=AT_ONCE)):
-        for entry in [entry for delta in run.deltas() for entry in delta.logprobs]:
+        for entry in run.logprobs():
             told = told_by(entry)
             best = sorted(told, key=lambda key: -told[key])[:ALTERNATIVES]
             probe.observe("place", place=place, told={key: told[key] for key in best})

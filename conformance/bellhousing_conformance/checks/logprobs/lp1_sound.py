@@ -24,7 +24,7 @@ async def log_probabilities_are_sound(probe: Probe) -> None:
     """Look at every entry of outputs with several numbers of alternatives."""
     for top in TOPS * probe.size(smoke=1, standard=4):
         run = await probe.generate(max_tokens=8, logprobs=top)
-        entries = [entry for delta in run.deltas() for entry in delta.logprobs]
+        entries = run.logprobs()
         for delta in run.deltas():
             _match(probe, delta)
         for entry in entries:

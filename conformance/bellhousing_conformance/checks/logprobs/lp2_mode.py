@@ -56,7 +56,7 @@ async def mode_is_as_declared(probe: Probe) -> None:
         plain = 0.0
         for temperature in TEMPERATURES:
             run = await probe.generate(prompt, max_tokens=1, temperature=temperature, logprobs=TOP)
-            told = [told_by(entry) for delta in run.deltas() for entry in delta.logprobs]
+            told = [told_by(entry) for entry in run.logprobs()]
             if not told:  # the end token was drawn, which is not delivered
                 continue
             pair = pair or sorted(told[0], key=lambda key: -told[0][key])[:2]

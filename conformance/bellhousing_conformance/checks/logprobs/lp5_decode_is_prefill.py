@@ -73,7 +73,7 @@ async def _whole(probe: Probe) -> None:
     text = probe.prompt()
     prompt = await probe.tokenize(text)
     run = await probe.generate(text, max_tokens=TOKENS, temperature=1.0, logprobs=1)
-    told = [entry.logprob for delta in run.deltas() for entry in delta.logprobs]
+    told = [entry.logprob for entry in run.logprobs()]
     if len(told) != run.tokens() or len(run.ids()) != run.tokens():
         return  # LP1 judges that
     run = await probe.generate([*prompt, *run.ids()], max_tokens=1, prompt_logprobs=0)
@@ -98,7 +98,7 @@ async def _place_by_place(probe: Probe) -> None:
     for place in reversed(range(STEP, len(guess), STEP)):
         context = [*prompt, *(token for token, _ in guess[:place])]
         run = await probe.generate(context, max_tokens=1, temperature=_temperature(probe), logprobs=20)
-        told = [told_by(entry) for delta in run.deltas() for entry in delta.logprobs]
+        told = [told_by(entry) for entry in run.logprobs()]
         if told:
             prefilled[place] = told[0]
     decoded = await _decoded(probe, text)
@@ -115,7 +115,7 @@ async def _decoded(probe: Probe, text: str) -> list[tuple[int, float]]:
     if probe.supports("sampling.seed"):
         arguments["seed"] = SEED
     run = await probe.generate(text, **arguments)
-    told = [(entry.id, entry.logprob) for delta in run.deltas() for entry in delta.logprobs]
+    told = [(entry.id, entry.logprob) for entry in run.logprobs()]
     return told if [token for token, _ in told] == run.ids() else []
 
 
