@@ -68,6 +68,21 @@ def test_a_target_has_its_own_profiles_and_is_compared_with_an_earlier_one(tmp_p
     assert {str(result.status) for result in read_report(tmp_path / "twin")[0].checks} == {"PASS"}
 
 
+@pytest.mark.slow
+def test_a_target_of_another_tier_is_asked_beside_an_earlier_one(tmp_path: Path) -> None:
+    second = (
+        '[[target]]\nname = "twin"\nbackend = "simulator"\nagainst = "sim"\ntier = "full"\nsize = "smoke"\n'
+        'profiles = ["equivalence"]\n'
+    )
+    _, document = published(tmp_path, SIMULATOR, second, more=("--profile", "core"))
+    assert "compared with | none | simulator sim |" in document
+    report = read_report(tmp_path / "twin")[0]
+    assert {result.id: str(result.status) for result in report.checks} == dict.fromkeys(
+        ("Q01", "Q02", "Q03", "Q04", "Q05"), "PASS"
+    )
+    assert "--against=HOST:PORT" in report.checks[0].reproduce
+
+
 def test_what_does_not_start_is_not_called_absent(tmp_path: Path) -> None:
     code, document = published(tmp_path, BROKEN)
     assert code == INFRASTRUCTURE

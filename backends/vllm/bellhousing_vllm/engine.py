@@ -41,7 +41,7 @@ class Engine:
         self.statistics = statistics
         self.tokenizer: Any = llm.get_tokenizer()
         self.config: Any = llm.vllm_config
-        self._has_adapters = False
+        self._reads_whole_files = False
 
     @classmethod
     def open(cls, path: Path, settings: EngineSettings, options: VllmOptions, *, on_cpu: bool) -> "Engine":
@@ -99,8 +99,8 @@ class Engine:
 
     async def add_adapter(self, adapter: Any) -> None:
         """Bring an adapter onto the device, from host memory where it is, else from its files."""
-        if not self._has_adapters:
-            self._has_adapters = True
+        if not self._reads_whole_files:
+            self._reads_whole_files = True
             await self._llm.collective_rpc("read_whole_files")
         await self._llm.add_lora(adapter)
 

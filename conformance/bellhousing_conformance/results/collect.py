@@ -70,7 +70,8 @@ async def collect(
         if kept is not None:
             outcomes.append(Outcome(entry=each.entry, report=kept))
         else:
-            outcomes.append(await _judged_until_interrupted(each.entry, plan, own, display))
+            beside = _asked_again(each, outcomes)
+            outcomes.append(await _judged_until_interrupted(each.entry, beside, plan, own, display))
         told(outcomes)
     return outcomes
 
@@ -78,18 +79,30 @@ async def collect(
 def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) -> Plan:
     """Return what to run; the other side of EQUIVALENCE is an earlier report, where that was made of the same tier."""
     entry = asked.entry
-    reports = {each.entry.name: each.report for each in outcomes if each.report is not None}
-    other = reports.get(entry.against)
-    is_alike = other is not None and other.tier == asked.tier
+    other = _earlier(entry, outcomes)
+    recorded = RecordedOther(other, folder / entry.against) if other and other.tier == asked.tier else None
+    beside = [f"--against={recorded.folder if recorded else 'HOST:PORT'}"] if other else []
     return Plan(
         asked.checks,
         asked.tier,
         seed,
         keep_going=True,
-        against=RecordedOther(other, folder / entry.against) if other is not None and is_alike else None,
+        against=recorded,
         reference=asked.reference,
-        reproduce=command(entry.flags(), asked.tier, seed),
+        reproduce=command([*entry.flags(), *beside], asked.tier, seed),
     )
+
+
+def _asked_again(asked: Asked, outcomes: Sequence[Outcome]) -> Entry | None:
+    """Return the entry to start beside this one: its other side, where that was judged, but of another tier."""
+    other = _earlier(asked.entry, outcomes)
+    if other is None or other.tier == asked.tier:
+        return None
+    return next(each.entry for each in outcomes if each.entry.name == asked.entry.against)
+
+
+def _earlier(entry: Entry, outcomes: Sequence[Outcome]) -> ConformanceReport | None:
+    return next((each.report for each in outcomes if each.entry.name == entry.against), None)
 
 
 def finished(folder: Path, plan: Plan) -> ConformanceReport | None:
@@ -103,9 +116,11 @@ def finished(folder: Path, plan: Plan) -> ConformanceReport | None:
     return report if is_whole and is_same else None
 
 
-async def _judged_until_interrupted(entry: Entry, plan: Plan, folder: Path, display: Display | None) -> Outcome:
+async def _judged_until_interrupted(
+    entry: Entry, beside: Entry | None, plan: Plan, folder: Path, display: Display | None
+) -> Outcome:
     try:
-        outcome = await _judged(entry, plan, folder, display)
+        outcome = await _judged(entry, beside, plan, folder, display)
     except asyncio.CancelledError:
         return Outcome(entry=entry, not_started=INTERRUPTED)
     if outcome.report is not None:
@@ -113,13 +128,16 @@ async def _judged_until_interrupted(entry: Entry, plan: Plan, folder: Path, disp
     return outcome
 
 
-async def _judged(entry: Entry, plan: Plan, folder: Path, display: Display | None) -> Outcome:
+async def _judged(entry: Entry, beside: Entry | None, plan: Plan, folder: Path, display: Display | None) -> Outcome:
     absent = await absence(entry)
     if absent:
         return Outcome(entry=entry, absent=absent)
     async with AsyncExitStack() as stack:
         try:
             target = await stack.enter_async_context(started([entry.server_model()], python=entry.python))
+            if beside is not None:
+                other = await stack.enter_async_context(started([beside.server_model()], python=beside.python))
+                plan = replace(plan, against=other)
         except BellhousingError as error:
             return Outcome(entry=entry, not_started=error.message)
         return Outcome(entry=entry, report=await run(target, plan, folder, display))

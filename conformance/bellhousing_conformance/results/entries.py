@@ -19,7 +19,8 @@ class Entry(Strict):
     `python` is the interpreter of the environment that has the backend, this one unless told; `install` tells a reader
     how to get what is absent. `tier` and `profiles` are the list's and all unless told; the samples have the size of
     the tier unless `size` names a smaller one; `remark` tells a reader why. `reference` is a directory with the
-    weights, for checks against float32; `against` names an earlier entry, which the profile EQUIVALENCE compares with.
+    weights, for checks against float32; `against` names an earlier entry, which the profile EQUIVALENCE compares with:
+    its samples where they are of the same tier, else it is started again beside.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")

@@ -1,21 +1,22 @@
 """The adapters of one model: the registry's records of it, joined with what is on its device."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
 from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.catalogue import Catalogue, Change, Watch
-from bellhousing.adapters.claims import Claim
+from bellhousing.adapters.changes import Changes
+from bellhousing.adapters.claims import Claim, NoWish, Wish
 from bellhousing.adapters.device import Device, Room, Surroundings
 from bellhousing.adapters.files import Contents, is_adapter
 from bellhousing.adapters.policies import POLICIES, PolicyName
-from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord, AdapterState, check_digest, check_fields
+from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
+from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
 from bellhousing.adapters.supply import Supplied, Supply
+from bellhousing.adapters.views import AdapterView, Filter
 from bellhousing.backend import Backend
 from bellhousing.errors import BellhousingError, NotFound, PreconditionFailed
 from bellhousing.hookspecs import AdapterChange
@@ -26,110 +27,12 @@ IMPORT_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterView:
-    """An adapter as it is now: its record, its place, the requests that use it here, and the replicas that hold it."""
-
-    record: AdapterRecord
-    state: AdapterState
-    detail: str = ""
-    leases: int = 0
-    replicas: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which adapters are wanted; an empty field is any. `tags` must all be there."""
-
-    prefix: str = ""
-    states: Collection[AdapterState] = ()
-    tenant: str = ""
-    tags: Collection[str] = ()
-    base_model: str = ""
-
-    def takes(self, view: AdapterView) -> bool:
-        """Tell whether an adapter is wanted."""
-        return (not self.states or view.state in self.states) and self.takes_record(view.record)
-
-    def takes_record(self, record: AdapterRecord) -> bool:
-        """Tell whether an adapter is wanted, whatever its state."""
-        return (
-            (not self.tags or set(self.tags).issubset(record.tags))
-            and (not self.tenant or record.tenant == self.tenant)
-            and (not self.base_model or record.base_model == self.base_model)
-            and record.name.startswith(self.prefix)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What an operator says of an adapter. With `expected_digest` other weights are refused."""
-
-    name: str
-    source: str
-    tenant: str = ""
-    pinned: bool = False
-    tags: tuple[str, ...] = ()
-    expected_digest: str = ""
-
-    def record(self, model: str, base_digest: str) -> AdapterRecord:
-        """Return what is known before the source was looked at. Raises `InvalidRequest`."""
-        record = AdapterRecord(
-            model,
-            self.name,
-            self.source,
-            base_digest=base_digest,
-            tenant=self.tenant,
-            pinned=self.pinned,
-            tags=tuple(sorted(set(self.tags))),
-            registered=time.time(),
-        )
-        check_fields(record)
-        check_digest(self.expected_digest)
-        return record
-
-
-@dataclass(frozen=True, slots=True)
 class Listeners:
     """Who is told: of a change (name, what, seconds), of claims that may be ready, of thrashing (reloads a minute)."""
 
     changed: Callable[[str, AdapterChange, float], None] = lambda *_: None
     ready: Callable[[], None] = lambda: None
     thrashing: Callable[[int], None] = lambda _: None
-
-
-class Wish(Protocol):
-    """What a request wants of the adapters: see `Claim`."""
-
-    digest: str
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the request need wait no longer for it."""
-
-    def hold(self) -> None:
-        """Keep the adapter on the device."""
-
-    def check(self) -> None:
-        """Raise why there is none."""
-
-    def release(self) -> None:
-        """Want it no more."""
-
-
-class NoWish:
-    """The wish of a request for the base model: it is always ready."""
-
-    digest = ""
-    is_ready = True
-
-    def hold(self) -> None:
-        """Do nothing."""
-
-    def check(self) -> None:
-        """Do nothing."""
-
-    def release(self) -> None:
-        """Do nothing."""
 
 
 class Adapters:
@@ -188,9 +91,9 @@ class Adapters:
             found = await self._looks.do(asked.source)
             if isinstance(found, BellhousingError):
                 raise found
-            asked = _described(asked, found, registration.expected_digest)
+            asked = described(asked, found, registration.expected_digest)
         record = await self._catalogue.put(asked)
-        _check_expected(record, registration.expected_digest)
+        check_expected(record, registration.expected_digest)
         return self._view(record)
 
     async def import_directory(
@@ -223,7 +126,7 @@ class Adapters:
     def _looked_at(self, registration: Registration) -> AdapterRecord | BellhousingError:
         try:
             asked = registration.record(self._model, self._base_digest)
-            return _described(asked, self._supply.look(asked.source), registration.expected_digest)
+            return described(asked, self._supply.look(asked.source), registration.expected_digest)
         except BellhousingError as error:
             return error
 
@@ -312,15 +215,10 @@ class Adapters:
             return self._view(record)
         return self._view(await self._catalogue.change(self._model, name, pinned=pinned))
 
-    def watch(self, wanted: Filter) -> "Changes":
+    def watch(self, wanted: Filter) -> Changes:
         """Return the adapters of now and their changes from now on. `close` it in the end."""
-        return Changes(
-            Watch(self._shelf), [self._view(record) for record in self._after("", wanted.prefix)], self, wanted
-        )
-
-    def view(self, record: AdapterRecord) -> AdapterView:
-        """Return an adapter as it is now."""
-        return self._view(record)
+        present = [self._view(record) for record in self._after("", wanted.prefix)]
+        return Changes(Watch(self._shelf), present, self._view, wanted)
 
     def _after(self, name: str, prefix: str) -> Iterable[AdapterRecord]:
         statics = self._device.statics()
@@ -383,49 +281,3 @@ class Adapters:
     def _heard(self, change: Change, record: AdapterRecord) -> None:
         if change == "removed":
             self._device.removed(record.name)
-
-
-DESCRIBED = ("digest", "config_digest", "base_model", "rank", "target_modules", "size_bytes")
-
-
-def _described(asked: AdapterRecord, contents: Contents | None, expected_digest: str) -> AdapterRecord:
-    """Return a record with what its files tell; what is fetched later has the digest that is expected of it."""
-    if contents is None:
-        return replace(asked, digest=expected_digest)
-    record = replace(asked, **{name: getattr(contents, name) for name in DESCRIBED})
-    _check_expected(record, expected_digest)
-    return record
-
-
-def _check_expected(record: AdapterRecord, expected: str) -> None:
-    if expected and record.digest != expected:
-        raise PreconditionFailed(
-            f"adapter {record.name!r}: expected digest {expected}, found {record.digest or 'none yet'}",
-            reason="DIGEST_MISMATCH",
-        )
-
-
-class Changes:
-    """Adapters as they were when the watch began, then each change; `close` it in the end."""
-
-    def __init__(self, watch: Watch, present: list[AdapterView], adapters: Adapters, wanted: Filter) -> None:
-        self._watch = watch
-        self._present = present
-        self._adapters = adapters
-        self._wanted = wanted
-
-    def present(self) -> Iterator[AdapterView]:
-        """Yield the wanted adapters of the beginning, by name."""
-        return filter(self._wanted.takes, self._present)
-
-    async def next(self) -> tuple[Change, AdapterView]:
-        """Return the next change of a wanted adapter. Raises `Overloaded` when the reader was too slow."""
-        while True:
-            change, record = await self._watch.next()
-            view = self._adapters.view(record)
-            if self._wanted.takes_record(record) if change == "removed" else self._wanted.takes(view):
-                return change, view
-
-    def close(self) -> None:
-        """Hear no more."""
-        self._watch.close()

@@ -1,4 +1,4 @@
-"""What passes between requests and the device: stays on it, waits for it, and the claims that requests have."""
+"""What passes between requests and the device: stays on it, waits for it, and the claims and wishes of requests."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,6 +17,41 @@ class Gate(Protocol):
 
     def released(self) -> None:
         """Note that an adapter is used by one request less."""
+
+
+class Wish(Protocol):
+    """What a request wants of the adapters: see `Claim`."""
+
+    digest: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the request need wait no longer for it."""
+
+    def hold(self) -> None:
+        """Keep the adapter on the device."""
+
+    def check(self) -> None:
+        """Raise why there is none."""
+
+    def release(self) -> None:
+        """Want it no more."""
+
+
+class NoWish:
+    """The wish of a request for the base model: it is always ready."""
+
+    digest = ""
+    is_ready = True
+
+    def hold(self) -> None:
+        """Do nothing."""
+
+    def check(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(eq=False, slots=True)

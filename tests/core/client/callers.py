@@ -8,12 +8,13 @@ from bellhousing import AsyncClient, Client, RetryPolicy
 
 Caller = Callable[..., Awaitable[str]]
 QUICK = RetryPolicy(attempts=3, first=0.01)
+FOUR: dict[str, Any] = {"max_tokens": 4, "ignore_eos": True}
 
 
 async def stream_async(address: str, retry: RetryPolicy = QUICK, timeout: float | None = None, **given: Any) -> str:
     """Return the text of a streamed generation."""
     async with AsyncClient(address, retry=retry, **given) as client:
-        return "".join([delta.text async for delta in client.generate("a", timeout=timeout, max_tokens=4)])
+        return "".join([delta.text async for delta in client.generate("a", timeout=timeout, **FOUR)])
 
 
 async def stream_sync(address: str, retry: RetryPolicy = QUICK, timeout: float | None = None, **given: Any) -> str:
@@ -21,7 +22,7 @@ async def stream_sync(address: str, retry: RetryPolicy = QUICK, timeout: float |
 
     def read() -> str:
         with Client(address, retry=retry, **given) as client:
-            return "".join(delta.text for delta in client.generate("a", timeout=timeout, max_tokens=4))
+            return "".join(delta.text for delta in client.generate("a", timeout=timeout, **FOUR))
 
     return await asyncio.to_thread(read)
 
@@ -29,7 +30,7 @@ async def stream_sync(address: str, retry: RetryPolicy = QUICK, timeout: float |
 async def complete_async(address: str, retry: RetryPolicy = QUICK, timeout: float | None = None, **given: Any) -> str:
     """Return the text of a whole generation."""
     async with AsyncClient(address, retry=retry, **given) as client:
-        return (await client.complete("a", timeout=timeout, max_tokens=4)).outputs[0].text
+        return (await client.complete("a", timeout=timeout, **FOUR)).outputs[0].text
 
 
 async def complete_sync(address: str, retry: RetryPolicy = QUICK, timeout: float | None = None, **given: Any) -> str:
@@ -37,7 +38,7 @@ async def complete_sync(address: str, retry: RetryPolicy = QUICK, timeout: float
 
     def ask() -> str:
         with Client(address, retry=retry, **given) as client:
-            return client.complete("a", timeout=timeout, max_tokens=4).outputs[0].text
+            return client.complete("a", timeout=timeout, **FOUR).outputs[0].text
 
     return await asyncio.to_thread(ask)
 

@@ -1,0 +1,35 @@
+"""Adapters and their changes, for who watches them."""
+
+from collections.abc import Callable, Iterator
+
+from bellhousing.adapters.catalogue import Change, Watch
+from bellhousing.adapters.record import AdapterRecord
+from bellhousing.adapters.views import AdapterView, Filter
+
+
+class Changes:
+    """Adapters as they were when the watch began, then each change; `close` it in the end."""
+
+    def __init__(
+        self, watch: Watch, present: list[AdapterView], view: Callable[[AdapterRecord], AdapterView], wanted: Filter
+    ) -> None:
+        self._watch = watch
+        self._present = present
+        self._view = view
+        self._wanted = wanted
+
+    def present(self) -> Iterator[AdapterView]:
+        """Yield the wanted adapters of the beginning, by name."""
+        return filter(self._wanted.takes, self._present)
+
+    async def next(self) -> tuple[Change, AdapterView]:
+        """Return the next change of a wanted adapter. Raises `Overloaded` when the reader was too slow."""
+        while True:
+            change, record = await self._watch.next()
+            view = self._view(record)
+            if self._wanted.takes_record(record) if change == "removed" else self._wanted.takes(view):
+                return change, view
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._watch.close()

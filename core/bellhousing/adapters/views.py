@@ -1,0 +1,41 @@
+"""An adapter as it is now, and which ones are wanted."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bellhousing.adapters.record import AdapterRecord, AdapterState
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """An adapter as it is now: its record, its place, the requests that use it here, and the replicas that hold it."""
+
+    record: AdapterRecord
+    state: AdapterState
+    detail: str = ""
+    leases: int = 0
+    replicas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which adapters are wanted; an empty field is any. `tags` must all be there."""
+
+    prefix: str = ""
+    states: Collection[AdapterState] = ()
+    tenant: str = ""
+    tags: Collection[str] = ()
+    base_model: str = ""
+
+    def takes(self, view: AdapterView) -> bool:
+        """Tell whether an adapter is wanted."""
+        return (not self.states or view.state in self.states) and self.takes_record(view.record)
+
+    def takes_record(self, record: AdapterRecord) -> bool:
+        """Tell whether an adapter is wanted, whatever its state."""
+        return (
+            (not self.tags or set(self.tags).issubset(record.tags))
+            and (not self.tenant or record.tenant == self.tenant)
+            and (not self.base_model or record.base_model == self.base_model)
+            and record.name.startswith(self.prefix)
+        )
