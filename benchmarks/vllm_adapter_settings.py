@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 async def measure() -> list[Figure]:
-    """Return, of each variant, tokens a second over those of the base, and the loads of a request."""
+    """Return, of each variant, tokens a second over those of the base, and the loads per request."""
     check_installed()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -65,7 +65,7 @@ async def _round(servers: dict[Lora, Served], number: int) -> dict[str, Passed]:
 
 
 def _figures(name: str, rounds: list[dict[str, Passed]]) -> list[Figure]:
-    loads = figure(f"loads of a request, {name}", [found[name].loads / REQUESTS for found in rounds])
+    loads = figure(f"loads per request, {name}", [found[name].loads / REQUESTS for found in rounds])
     if name == BASE:
         failed = [sum(passed.failed for passed in found.values()) for found in rounds]
         return [figure("requests that failed, of all", failed, at_most=0), loads]

@@ -34,7 +34,9 @@ class Engine:
 
 ENGINES = [
     pytest.param(Engine("simulator", {"end_probability": 0.0, "inter_token_seconds": 0.01}), id="simulator"),
-    pytest.param(Engine("simulator-process", {"inter_token_seconds": 0.01}), id="simulator-process"),
+    pytest.param(
+        Engine("simulator-process", {"end_probability": 0.0, "inter_token_seconds": 0.01}), id="simulator-process"
+    ),
     pytest.param(Engine("llamacpp", {"context_per_sequence": 512}, GGUF), id="llamacpp"),
     pytest.param(
         Engine("ollama", {"executable": OLLAMA, "context_per_sequence": 512, "adapters": 1}, GGUF),
