@@ -97,6 +97,7 @@ class ServedModel:
         self._backend: Backend | None = None
         self._info: ModelInfo | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._sleep_level = 0
         self._changing = asyncio.Lock()
         self._uses = Uses()
         self.admission.close(self.unavailable)
@@ -181,18 +182,28 @@ class ServedModel:
             self._changed("draining")
 
     async def sleep(self, level: int) -> None:
-        """Free the device's memory. Raises `PreconditionFailed` while requests run."""
+        """Free the device's memory; does nothing when the model sleeps at that level.
+
+        Raises `PreconditionFailed` unless it serves and no requests run.
+        """
         async with self._changing:
-            if self.in_flight:
-                raise PreconditionFailed(
-                    f"model {self.name!r} has {len(self.in_flight)} requests in flight, expected none"
-                )
+            if self.state == "sleeping" and self._sleep_level == level:
+                return
+            self._check_may_sleep()
             self._changed("sleeping")
             try:
                 await self.backend.sleep(level)
             except BellhousingError:
                 self._serve()
                 raise
+            self._sleep_level = level
+
+    def _check_may_sleep(self) -> None:
+        if self.state != "serving":
+            hint = "Wake it first." if self.state == "sleeping" else ""
+            raise PreconditionFailed(f"model {self.name!r} is {self.state}, expected serving", hint=hint)
+        if self.in_flight:
+            raise PreconditionFailed(f"model {self.name!r} has {len(self.in_flight)} requests in flight, expected none")
 
     async def wake(self) -> None:
         """Serve again after `sleep`; does nothing when it serves."""

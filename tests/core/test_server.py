@@ -26,7 +26,7 @@ from bellhousing.errors import (
 )
 from bellhousing.events import Progress
 from bellhousing.testing import Served
-from bellhousing.v1 import discovery_pb2
+from bellhousing.v1 import admin_pb2, discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_simulator import SimulatorBackend
 from tests.core.conftest import NO_RETRY, Serve
@@ -395,8 +395,6 @@ async def test_health_can_be_watched_while_a_model_comes_and_goes(serving: Serve
 
 
 async def test_a_sleeping_model_refuses_and_a_woken_one_serves(serving: Serve) -> None:
-    from bellhousing.v1 import admin_pb2
-
     async with serving() as served:
         admin = served.client._stubs.admin
         await admin.Sleep(admin_pb2.SleepRequest())
@@ -404,6 +402,28 @@ async def test_a_sleeping_model_refuses_and_a_woken_one_serves(serving: Serve) -
             await served.client.complete("abc")
         await admin.Wake(admin_pb2.WakeRequest())
         await served.client.complete("abc", max_tokens=1)
+
+
+async def test_a_model_that_sleeps_sleeps_on_and_takes_no_other_level(serving: Serve) -> None:
+    async with serving() as served:
+        admin = served.client._stubs.admin
+        await admin.Sleep(admin_pb2.SleepRequest())
+        await admin.Sleep(admin_pb2.SleepRequest(level=1))
+        with pytest.raises(grpc.aio.AioRpcError, match="is sleeping, expected serving") as refused:
+            await admin.Sleep(admin_pb2.SleepRequest(level=2))
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        await admin.Wake(admin_pb2.WakeRequest())
+        await admin.Sleep(admin_pb2.SleepRequest(level=2))
+
+
+async def test_a_model_whose_engine_died_does_not_go_to_sleep(serving: Serve) -> None:
+    crash, late = {"faults": [{"kind": "crash", "after_tokens": 0}]}, {"first_seconds": 60.0, "most_seconds": 60.0}
+    async with serving("simulator-process", model={"restart": late}, options=crash) as served:
+        with pytest.raises(EngineUnavailable):
+            await served.client.complete("abc")
+        with pytest.raises(grpc.aio.AioRpcError, match="is restarting, expected serving"):
+            await served.client._stubs.admin.Sleep(admin_pb2.SleepRequest())
+        assert (await served.client.model()).state == discovery_pb2.MODEL_STATE_RESTARTING
 
 
 async def test_discovery_lists_every_parameter_with_its_range(serving: Serve) -> None:
