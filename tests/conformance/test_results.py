@@ -69,9 +69,9 @@ def test_a_target_has_its_own_profiles_and_is_compared_with_an_earlier_one(tmp_p
 
 
 @pytest.mark.slow
-def test_a_target_of_another_tier_is_asked_beside_an_earlier_one(tmp_path: Path) -> None:
+def test_an_earlier_target_without_the_samples_is_asked_again_beside(tmp_path: Path) -> None:
     second = (
-        '[[target]]\nname = "twin"\nbackend = "simulator"\nagainst = "sim"\ntier = "full"\nsize = "smoke"\n'
+        '[[target]]\nname = "twin"\nbackend = "simulator"\nagainst = "sim"\ntier = "full"\nsize = "standard"\n'
         'profiles = ["equivalence"]\n'
     )
     first = f"tier = 'standard'\n{SIMULATOR}"

@@ -77,10 +77,10 @@ async def collect(
 
 
 def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) -> Plan:
-    """Return what to run; the other side of EQUIVALENCE is an earlier report, where that was made of the same tier."""
+    """Return what to run; the other side of EQUIVALENCE is an earlier report, where that has the samples."""
     entry = asked.entry
-    other = _earlier(entry, outcomes)
-    recorded = RecordedOther(other, folder / entry.against) if other and other.tier == asked.tier else None
+    other = _other(asked, outcomes)
+    recorded = RecordedOther(other, folder / entry.against) if other and _has_samples(other, asked) else None
     beside = [f"--against={recorded.folder if recorded else 'HOST:PORT'}"] if other else []
     return Plan(
         asked.checks,
@@ -94,15 +94,24 @@ def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) ->
 
 
 def _asked_again(asked: Asked, outcomes: Sequence[Outcome]) -> Entry | None:
-    """Return the entry to start beside this one: its other side, where that was judged, but of another tier."""
-    other = _earlier(asked.entry, outcomes)
-    if other is None or other.tier == asked.tier:
+    """Return the entry to start beside this one: its other side, where that was judged and lacks the samples."""
+    other = _other(asked, outcomes)
+    if other is None or _has_samples(other, asked):
         return None
     return next(each.entry for each in outcomes if each.entry.name == asked.entry.against)
 
 
-def _earlier(entry: Entry, outcomes: Sequence[Outcome]) -> ConformanceReport | None:
-    return next((each.report for each in outcomes if each.entry.name == entry.against), None)
+def _other(asked: Asked, outcomes: Sequence[Outcome]) -> ConformanceReport | None:
+    """Return the report of the other side; None where nothing is compared or it could not be judged."""
+    if not any(check.paired for check in asked.checks):
+        return None
+    return next((each.report for each in outcomes if each.entry.name == asked.entry.against), None)
+
+
+def _has_samples(report: ConformanceReport, asked: Asked) -> bool:
+    kept = {result.id for result in report.checks if result.attempts}
+    wanted = {check.id for check in asked.checks if check.paired}
+    return report.tier == asked.tier and wanted <= kept
 
 
 def finished(folder: Path, plan: Plan) -> ConformanceReport | None:

@@ -20,7 +20,7 @@ class Entry(Strict):
     how to get what is absent. `tier` and `profiles` are the list's and all unless told; the samples have the size of
     the tier unless `size` names a smaller one; `remark` tells a reader why. `reference` is a directory with the
     weights, for checks against float32; `against` names an earlier entry, which the profile EQUIVALENCE compares with:
-    its samples where they are of the same tier, else it is started again beside.
+    its samples where its report has them, else it is started again and asked beside.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
