@@ -6,7 +6,7 @@ from typing import Any
 from bellhousing.errors import ConfigurationError
 from bellhousing.settings import EngineSettings
 from bellhousing_vllm.options import VllmOptions
-from bellhousing_vllm.worker import WorkerAdapters
+from bellhousing_vllm.worker import WorkerExtension
 
 GIB = 1 << 30
 CPU_KV_CACHE_GIB = 1.0
@@ -49,6 +49,8 @@ def engine_arguments(path: Path, settings: EngineSettings, options: VllmOptions,
         "use_tqdm_on_load": False,
         **_adapters(options, spare=1 if on_cpu else 0),
     }
+    if on_cpu or options.lora.max_loras:
+        arguments["worker_extension_cls"] = f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}"
     kv_cache_gib = options.kv_cache_gib or (CPU_KV_CACHE_GIB if on_cpu else None)
     if kv_cache_gib:
         arguments["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
@@ -81,7 +83,6 @@ def _adapters(options: VllmOptions, spare: int) -> dict[str, Any]:
         "max_cpu_loras": most_on_host(options) + spare,
         "max_lora_rank": lora.max_rank,
         "fully_sharded_loras": lora.fully_sharded,
-        "worker_extension_cls": f"{WorkerAdapters.__module__}.{WorkerAdapters.__qualname__}",
     }
 
 

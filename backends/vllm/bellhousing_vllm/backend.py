@@ -1,6 +1,7 @@
 """vLLM as a backend, in a process of its own."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -30,6 +31,7 @@ from bellhousing_vllm.output import Translation
 from bellhousing_vllm.prompts import check_ids, token_ids
 from bellhousing_vllm.vocabulary import Vocabulary
 
+logger = logging.getLogger(__name__)
 PULSE_SECONDS = 0.1
 
 
@@ -78,11 +80,20 @@ class VllmBackend(Backend):
             digests=(digest, tokenizer_digest),
             devices=devices_of(self.spec.settings.parallelism, on_cpu=on_cpu),
         )
-        if on_cpu and self.options.lora.max_loras:
-            self._base_adapter = await self._load_null_adapter(engine)
+        if on_cpu:
+            await self._mend(engine)
         progress(Progress("warming up"))
         await self._warm_up()
         return info
+
+    async def _mend(self, engine: Engine) -> None:
+        """Do what an engine needs that computes on a CPU."""
+        if not await engine.put_discarded_draws_back():
+            logger.warning(
+                "this vLLM has other names: a seed with a prompt above max_batched_tokens may end its engine"
+            )
+        if self.options.lora.max_loras:
+            self._base_adapter = await self._load_null_adapter(engine)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """Stream a completion. Closing it aborts the request in vLLM."""

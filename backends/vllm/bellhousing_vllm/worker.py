@@ -1,4 +1,4 @@
-"""What vLLM's workers can do with adapters beyond their own methods.
+"""What vLLM's workers can do beyond their own methods.
 
 vLLM mixes the class into its workers (`worker_extension_cls`). The names used here are inner ones of vLLM: where a
 release has others, each method says that it did nothing, and vLLM's own way is taken.
@@ -6,11 +6,12 @@ release has others, each method says that it did nothing, and vLLM's own way is 
 
 from typing import Any
 
+from bellhousing_vllm.discarded_draws import DiscardedDraws
 from bellhousing_vllm.whole_files import WholeFiles
 
 
-class WorkerAdapters:
-    """Mixed into a worker, whose `model_runner` has the manager of its adapters."""
+class WorkerExtension:
+    """Mixed into a worker: with its `model_runner`, which has the manager of its adapters."""
 
     model_runner: Any
 
@@ -32,6 +33,14 @@ class WorkerAdapters:
         try:
             manager = self.model_runner.lora_manager
             manager._lora_model_cls = WholeFiles(manager._lora_model_cls)  # noqa: SLF001 - vLLM shows it in no other way
+        except AttributeError:
+            return False
+        return True
+
+    def put_discarded_draws_back(self) -> bool:
+        """Keep a seeded prompt that is prefilled in parts from ending a CPU's engine; return whether it can."""
+        try:
+            DiscardedDraws.put_back(self.model_runner)
         except AttributeError:
             return False
         return True

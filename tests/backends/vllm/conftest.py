@@ -16,6 +16,8 @@ FRANCE = "The capital of France is"
 PROMPT = "one two three four five six seven"
 CONTEXT = 1024
 SEQUENCES = 16
+MOST_IN_A_STEP = 256
+"""Tokens, fewer than the context: long prompts are prefilled in parts."""
 MAX_RANK = 16
 MOST_ON_HOST = 12
 OPTIONS: dict[str, Any] = {
@@ -48,7 +50,7 @@ async def served(model_path: Path, adapters_path: Path) -> AsyncIterator[Served]
         "name": "smollm2",
         "model": str(model_path),
         "adapter_roots": [str(adapters_path)],
-        "batching": {"max_sequences": SEQUENCES},
+        "batching": {"max_sequences": SEQUENCES, "max_batched_tokens": MOST_IN_A_STEP},
     }
     async with serving(VllmBackend, options=OPTIONS, model=model) as running:
         yield running

@@ -10,7 +10,7 @@ from bellhousing.errors import ContextOverflow, InvalidRequest
 from bellhousing.testing import Served
 from bellhousing.testing.probe import Probe
 from bellhousing.v1 import inference_pb2 as pb
-from tests.backends.vllm.conftest import CONTEXT, FRANCE, PROMPT
+from tests.backends.vllm.conftest import CONTEXT, FRANCE, MOST_IN_A_STEP, PROMPT
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -53,6 +53,27 @@ async def test_a_seed_repeats_its_draws_and_another_seed_draws_others(served: Se
         for seed in (7, 7, 8)
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+async def test_a_seed_draws_the_same_whether_its_prompt_was_prefilled_in_parts_or_not(served: Served) -> None:
+    prompt = "The committee met at noon to discuss the harbour, the winter and the price of salt. " * 25
+    answers = [await served.client.complete(prompt, max_tokens=16, temperature=1, seed=11) for _ in range(2)]
+    in_parts, at_once = (answer.finished.usage for answer in answers)
+    assert in_parts.prompt_tokens - in_parts.cached_tokens > MOST_IN_A_STEP
+    assert at_once.prompt_tokens - at_once.cached_tokens <= MOST_IN_A_STEP  # what the first left in the prefix cache
+    assert answers[0].outputs[0].text == answers[1].outputs[0].text
+
+
+async def test_many_seeded_sequences_do_not_fit_into_a_step_and_all_end_well(served: Served) -> None:
+    prompt = "A compiler reads a program and writes another one. The first step is to cut the text into tokens, and"
+    answers = [
+        await served.client.complete(
+            f"{number}. {prompt}", n=16, seed=number, max_tokens=4, temperature=1, ignore_eos=True
+        )
+        for number in range(3)
+    ]
+    assert [len(answer.outputs) for answer in answers] == [16, 16, 16]
+    assert {output.token_count for answer in answers for output in answer.outputs} == {4}
 
 
 async def test_several_sequences_are_drawn_apart(served: Served) -> None:

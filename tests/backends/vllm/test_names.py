@@ -63,6 +63,7 @@ NEEDED = {
     "vllm.lora.lora_model:LoRAModel.from_lora_tensors": {"tensors", "peft_helper", *OF_TENSORS},
     "vllm.lora.worker_manager:WorkerLoRAManager": {"lora_model_cls"},
     "vllm.lora.model_manager:LRUCacheLoRAModelManager": {"deactivate_adapter", "get_adapter"},
+    "vllm.v1.worker.cpu_model_runner:CPUModelRunner": {"_sample", "_bookkeeping_sync"},
     "vllm.inputs:tokens_input": {"prompt_token_ids"},
     "vllm.v1.executor.uniproc_executor:UniProcExecutor": {"collective_rpc"},
     "vllm.outputs:RequestOutput": {"outputs", "prompt_token_ids", "prompt_logprobs", "num_cached_tokens"},
