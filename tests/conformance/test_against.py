@@ -1,15 +1,20 @@
 """The target against another: a live one, or a report."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bellhousing.backend import ModelInfo
 from bellhousing.errors import ConfigurationError
+from bellhousing.events import Progress
 from bellhousing.testing import serving
 from bellhousing_conformance.against import RecordedOther
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.check import catalogue
+from bellhousing_conformance.checks.equivalence import q03_outputs
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import FAILED, INFRASTRUCTURE, PARTIAL
@@ -18,6 +23,7 @@ from bellhousing_conformance.report.writers import read_report, write_report
 from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
+from bellhousing_simulator import SimulatorBackend
 
 OTHER_WEIGHTS = {"weights_seed": 7}
 
@@ -47,6 +53,32 @@ async def test_other_weights_are_told_apart_though_the_tokens_are_equal(tmp_path
         report = await judged(served.address, tmp_path, against=Target(Address(other.address)))
     assert statuses(report) == [Status.PASS, Status.FAIL]
     assert report.exit_code == FAILED
+
+
+class WithoutN(SimulatorBackend):
+    """Takes one sequence a request, so that the suite asks it more often and draws more seeds for that."""
+
+    async def start(self, progress: Callable[[Progress], None]) -> ModelInfo:
+        info = await super().start(progress)
+        told = info.capabilities
+        parameters = {field: value for field, value in told.parameters.items() if field != "sampling.n"}
+        return replace(info, capabilities=replace(told, parameters=parameters))
+
+
+async def test_sides_that_declare_other_things_are_given_the_same_prompts(tmp_path: Path) -> None:
+    async with serving("simulator") as served, serving(WithoutN) as other:
+        report = await judged(
+            served.address, tmp_path, checks=selected("full", "equivalence", ()), against=Target(Address(other.address))
+        )
+    assert Status.FAIL not in statuses(report)
+    strata = next(figure for figure in report.checks[2].figures if figure.name == "n_eff")
+    assert strata.value == 5  # all prompts of this size
+
+
+def test_outputs_of_other_prompts_are_not_compared() -> None:
+    rows = [{"kind": "sample", "prompt": "one", "ids": [1]}]
+    found = q03_outputs.compare(rows, [{**rows[0], "prompt": "two"}], 0.001)
+    assert (found.status, found.problems) == (Status.INCONCLUSIVE, ("the two sides were not given the same prompts",))
 
 
 async def test_without_another_target_nothing_is_compared(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ MARGIN = 0.1
 def compare(target: Rows, other: Rows, alpha: float) -> Judgement:
     """Fail when the permutation test rejects; pass when the effect is also shown to be small."""
     sides = [_by_prompt(rows) for rows in (target, other)]
-    prompts = sorted(sides[0].keys() & sides[1].keys())
+    if sides[0].keys() != sides[1].keys():
+        return Judgement(status=Status.INCONCLUSIVE, problems=("the two sides were not given the same prompts",))
     try:
-        pairs = [(sides[0][prompt], sides[1][prompt]) for prompt in prompts]
+        pairs = [(outputs, sides[1][prompt]) for prompt, outputs in sides[0].items()]
         found = discrepancy(pairs, TOKENS, seed=SEED, alpha=alpha, neighbours=False)
     except ValueError as error:
         return Judgement(status=Status.INCONCLUSIVE, problems=(str(error),))
@@ -41,8 +42,8 @@ def compare(target: Rows, other: Rows, alpha: float) -> Judgement:
     return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(problem,))
 
 
-def _by_prompt(rows: Rows) -> dict[int, list[list[int]]]:
-    groups: dict[int, list[list[int]]] = defaultdict(list)
+def _by_prompt(rows: Rows) -> dict[str, list[list[int]]]:
+    groups: dict[str, list[list[int]]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "sample":
             groups[row["prompt"]].append(row["ids"])
@@ -65,7 +66,8 @@ def _by_prompt(rows: Rows) -> dict[int, list[list[int]]]:
 )
 async def outputs_are_alike(probe: Probe) -> None:
     """Draw outputs at temperature 1 after the same prompts. Equal seeds on both sides only make a pass likelier."""
-    for prompt in range(probe.size(smoke=5, standard=8, full=16)):
-        text = f"{probe.prompt()}. {beginning_of(probe.random)}"
+    # All prompts before any draws: how many seeds those take depends on what a side declares.
+    texts = [f"{probe.prompt()}. {beginning_of(probe.random)}" for _ in range(probe.size(smoke=5, standard=8, full=16))]
+    for text in texts:
         for ids in await probe.samples(SAMPLES, text, max_tokens=TOKENS, temperature=1.0):
-            probe.observe("sample", prompt=prompt, ids=ids)
+            probe.observe("sample", prompt=text, ids=ids)
