@@ -33,7 +33,7 @@ async def observe_places(probe: Probe, count: int, alternatives: int = ALTERNATI
         raise RuntimeError("the check should be declared with reference=True")
     probe.observe("precision", precision=probe.model.precision)
     number = math.ceil(count / TOKENS)
-    arguments = {"max_tokens": TOKENS, "temperature": 1.0, "logprobs": _most(probe, alternatives)}
+    arguments = {"max_tokens": TOKENS, "temperature": 1.0, "logprobs": probe.alternatives(alternatives)}
     requests = [probe.request(beginning_of(probe.random), **arguments) for _ in range(number)]  # type: ignore[arg-type] # a plain dictionary
     if probe.supports("sampling.seed"):
         for request in requests:
@@ -55,8 +55,3 @@ def _observe(probe: Probe, prompt: int, told: Mapping[str, float], exact: Mappin
     reference = {token: exact[int(token)] for token in told if int(token) in exact}
     best = max(exact, key=lambda token: exact[token])
     probe.observe("place", prompt=prompt, told=told, reference=reference, best=best, best_logprob=exact[best])
-
-
-def _most(probe: Probe, wanted: int) -> int:
-    limits = [each for each in probe.model.capabilities.parameters if each.field == "logprobs.top"]
-    return min([wanted, *(int(each.maximum) for each in limits if each.HasField("maximum"))])

@@ -34,6 +34,16 @@ async def seconds_to(probe: Probe, wanted: Collection[str], limit: float = RESTA
     return None
 
 
+async def generates_again(probe: Probe) -> None:
+    """Wait for a generation that ends well: a stream may end before health has heard of the engine's death."""
+    began = time.monotonic()
+    while time.monotonic() - began < RESTART_SECONDS:
+        if (await probe.calls.stream(probe.request(max_tokens=4))).failed is None:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    probe.holds(False, f"expected a generation to end well within {RESTART_SECONDS:g} s, found none")
+
+
 async def serves_again(probe: Probe) -> None:
     """Wait until the model serves, and note that it should within `RESTART_SECONDS`."""
     seconds = await seconds_to(probe, ("SERVING",))

@@ -48,7 +48,7 @@ async def observe_places(probe: Probe, setting: str, count: int, **sampling: Unp
         await _at_one_place(probe, setting, count, sampling)
         return
     if probe.oracle is None:
-        sampling["logprobs"] = ALTERNATIVES
+        sampling["logprobs"] = probe.alternatives(ALTERNATIVES)
     requests = [
         probe.request(max_tokens=LENGTH, **sampling)  # type: ignore[misc] # the caller does not give max_tokens
         for _ in range(max(1, count // LENGTH))
@@ -63,7 +63,7 @@ async def observe_places(probe: Probe, setting: str, count: int, **sampling: Unp
 
 async def _at_one_place(probe: Probe, setting: str, count: int, sampling: GenerateArguments) -> None:
     prompt = probe.prompt()
-    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES)
+    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES))
     told = {entry.id: entry.logprob for delta in run.deltas() for each in delta.logprobs for entry in each.top}
     for drawn in await probe.draws(count, prompt, **sampling):
         if drawn >= 0:

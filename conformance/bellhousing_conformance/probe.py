@@ -14,7 +14,7 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Calls, Run
 from bellhousing_conformance.oracles import Oracle, Reference
-from bellhousing_conformance.support import is_declared
+from bellhousing_conformance.support import greatest, is_declared
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.verdict import Row, Tier
 
@@ -65,6 +65,11 @@ class Probe:
         """Return the size of a sample for this tier; the second stage of a statistic has a larger one."""
         sizes = {"smoke": smoke, "standard": standard, "full": standard if full is None else full}
         return sizes[self.tier] * self.scale
+
+    def alternatives(self, wanted: int) -> int:
+        """Return how many alternatives to ask for at a place: as many as wanted, or as the target tells."""
+        most = greatest(self.model, "logprobs.top")
+        return wanted if most is None else min(wanted, int(most))
 
     def seed(self) -> int:
         """Return a seed for a request."""

@@ -45,6 +45,12 @@ def is_declared(model: discovery_pb2.Model, path: str) -> bool:
     return any(parameter.field == path for parameter in told.parameters)
 
 
+def greatest(model: discovery_pb2.Model, path: str) -> float | None:
+    """Return the greatest value that a model declares of a field; None where it declares no bound."""
+    told = [parameter for parameter in model.capabilities.parameters if parameter.field == path]
+    return told[0].maximum if told and told[0].HasField("maximum") else None
+
+
 def with_field(request: pb.GenerateRequest, path: str) -> pb.GenerateRequest:
     """Return the request with a valid value of one more field, which asks for an effect. Raises `KeyError`."""
     changed = pb.GenerateRequest()

@@ -108,8 +108,7 @@ def _bulky(probe: Probe) -> pb.GenerateRequest:
     """Return a long request with large messages, so that what is not read soon fills the buffers on the way."""
     request = long_request(probe)
     if probe.supports("logprobs.top"):
-        most = next(each.maximum for each in probe.model.capabilities.parameters if each.field == "logprobs.top")
-        request.logprobs.top = int(min(most or MOST_LOGPROBS, MOST_LOGPROBS))
+        request.logprobs.top = probe.alternatives(MOST_LOGPROBS)
     return request
 
 

@@ -71,7 +71,7 @@ async def cached_prompt_changes_nothing(probe: Probe) -> None:
 
 
 async def _pair(probe: Probe, prompt: str, what: str) -> None:
-    request = probe.request(prompt, max_tokens=LENGTH, temperature=0.0, logprobs=2)
+    request = probe.request(prompt, max_tokens=LENGTH, temperature=0.0, logprobs=probe.alternatives(2))
     first, second = await probe.run(request), await probe.run(request)
     probe.observe(
         "pair",

@@ -56,7 +56,9 @@ async def distributions_are_equal(probe: Probe) -> None:
     texts = [
         f"{probe.prompt()}. {beginning_of(probe.random)}" for _ in range(probe.size(smoke=24, standard=64, full=400))
     ]
-    requests = [probe.request(text, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES) for text in texts]
+    requests = [
+        probe.request(text, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES)) for text in texts
+    ]
     for place, run in enumerate(await probe.run_all(requests, at_once=AT_ONCE)):
         for entry in run.logprobs():
             told = told_by(entry)

@@ -22,7 +22,7 @@ ROUNDING = 1e-4
 )
 async def log_probabilities_are_sound(probe: Probe) -> None:
     """Look at every entry of outputs with several numbers of alternatives."""
-    for top in TOPS * probe.size(smoke=1, standard=4):
+    for top in map(probe.alternatives, TOPS * probe.size(smoke=1, standard=4)):
         run = await probe.generate(max_tokens=8, logprobs=top)
         entries = run.logprobs()
         for delta in run.deltas():

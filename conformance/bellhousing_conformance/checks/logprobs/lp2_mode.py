@@ -55,7 +55,7 @@ async def mode_is_as_declared(probe: Probe) -> None:
         pair: list[str] = []
         plain = 0.0
         for temperature in TEMPERATURES:
-            run = await probe.generate(prompt, max_tokens=1, temperature=temperature, logprobs=TOP)
+            run = await probe.generate(prompt, max_tokens=1, temperature=temperature, logprobs=probe.alternatives(TOP))
             told = [told_by(entry) for entry in run.logprobs()]
             if not told:  # the end token was drawn, which is not delivered
                 continue

@@ -97,7 +97,9 @@ async def _place_by_place(probe: Probe) -> None:
     prefilled: dict[int, dict[str, float]] = {}
     for place in reversed(range(STEP, len(guess), STEP)):
         context = [*prompt, *(token for token, _ in guess[:place])]
-        run = await probe.generate(context, max_tokens=1, temperature=_temperature(probe), logprobs=20)
+        run = await probe.generate(
+            context, max_tokens=1, temperature=_temperature(probe), logprobs=probe.alternatives(20)
+        )
         told = [told_by(entry) for entry in run.logprobs()]
         if told:
             prefilled[place] = told[0]

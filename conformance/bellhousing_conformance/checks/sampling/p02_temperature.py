@@ -88,6 +88,8 @@ async def _known(probe: Probe) -> dict[str, float]:
         exact = probe.oracle.logprobs(probe.oracle.ids(PROMPT))
         return {str(token): value for token, value in exact.items() if token not in ends}
     # At temperature 1 without filters, log probabilities before and after sampling's steps are the same.
-    run = await probe.generate(PROMPT, max_tokens=1, temperature=1.0, logprobs=ALTERNATIVES, seed=probe.seed())
+    run = await probe.generate(
+        PROMPT, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES), seed=probe.seed()
+    )
     top = [entry for delta in run.deltas() for each in delta.logprobs for entry in each.top]
     return {str(entry.id): entry.logprob for entry in top if entry.id not in ends}

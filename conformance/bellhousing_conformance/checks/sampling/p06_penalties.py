@@ -61,7 +61,7 @@ async def shifts_follow_the_formulas(probe: Probe) -> None:
 
 async def _repeated(probe: Probe, prompt: str) -> list[Repeated]:
     """Return the likeliest tokens after a prompt, each with its margins over three repetitions of it."""
-    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=CANDIDATES)
+    run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(CANDIDATES))
     entries = [top.id for delta in run.deltas() for each in delta.logprobs for top in each.top]
     ends = set(probe.model.eos_token_ids)
     found = [await _measured(probe, prompt, token) for token in entries if token not in ends]
@@ -69,7 +69,9 @@ async def _repeated(probe: Probe, prompt: str) -> list[Repeated]:
 
 
 async def _measured(probe: Probe, prompt: str, token: int) -> Repeated:
-    run = await probe.generate(prompt, max_tokens=3, temperature=1.0, logprobs=2, logit_bias={token: BIAS})
+    run = await probe.generate(
+        prompt, max_tokens=3, temperature=1.0, logprobs=probe.alternatives(2), logit_bias={token: BIAS}
+    )
     is_processed = probe.model.capabilities.logprobs_mode == discovery_pb2.LOGPROBS_MODE_PROCESSED
     margins = []
     for delta in run.deltas():
