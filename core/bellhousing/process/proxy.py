@@ -192,6 +192,7 @@ class ProcessBackend(Backend):
 
     def _take_notice(self, reply: frames.Reply) -> None:
         if type(reply) is frames.Died:
+            self._log_last_words(self._engine)
             self._report_death(reply.reason)
         elif type(reply) is frames.Hello and reply.version != frames.WIRE_VERSION:
             error = ConfigurationError(
@@ -230,8 +231,12 @@ class ProcessBackend(Backend):
             return ending
         if not self._has_started:
             return f"{ending}; its last output: {output}"
-        logger.error("the engine of model %r wrote before it ended: %s", self.spec.name, output)
+        self._log_last_words(engine)
         return ending
+
+    def _log_last_words(self, engine: EngineProcess | None) -> None:
+        if engine is not None and (output := engine.last_output()):
+            logger.error("the engine of model %r wrote before it ended: %s", self.spec.name, output)
 
     def _report_death(self, reason: str) -> None:
         if not self._is_stopping and not self._dead.is_set():

@@ -65,10 +65,13 @@ async def test_a_crash_tells_clients_how_the_process_ended_and_the_log_what_it_w
     assert "was killed by SIGSEGV" in (await failure(await started(), "@segfault")).message
 
 
-async def test_an_engine_that_dies_behind_a_living_process_is_reported(started: Start) -> None:
+async def test_an_engine_that_dies_behind_a_living_process_is_reported_and_the_log_tells_what_it_wrote(
+    started: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = await started()
     await events(backend, "@die of old age")
     assert await asyncio.wait_for(backend.died(), 20) == "of old age"
+    assert caplog.messages == ["the engine of model 'echo-1' wrote before it ended: the engine is loading"]
 
 
 @under_both_loops
