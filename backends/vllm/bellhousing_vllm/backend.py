@@ -88,11 +88,11 @@ class VllmBackend(Backend):
 
     async def _mend(self, engine: Engine) -> None:
         """Do what an engine needs that computes on a CPU."""
-        if not await engine.put_discarded_draws_back():
-            logger.warning(
-                "this vLLM has other names: a seed with a prompt above max_batched_tokens may end its engine"
-            )
-        if self.options.lora.max_loras:
+        has_adapters = self.options.lora.max_loras > 0
+        for method in ("put_discarded_draws_back", *(("tell_prompt_adapters",) if has_adapters else ())):
+            if not await engine.mend(method):
+                logger.warning("this vLLM has other names than %s knows: its engine may end, see vllm.md", method)
+        if has_adapters:
             self._base_adapter = await self._load_null_adapter(engine)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:

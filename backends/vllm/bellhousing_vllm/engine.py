@@ -97,9 +97,9 @@ class Engine:
 
         return LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
 
-    async def put_discarded_draws_back(self) -> bool:
-        """Mend what a seed does to an engine on a CPU: see `discarded_draws`. Return whether every rank could."""
-        return all(await self._llm.collective_rpc("put_discarded_draws_back"))
+    async def mend(self, method: str) -> bool:
+        """Mend what ends an engine on a CPU, by a method of `WorkerExtension`; return whether every rank could."""
+        return all(await self._llm.collective_rpc(method))
 
     async def add_adapter(self, adapter: Any) -> None:
         """Bring an adapter onto the device, from host memory where it is, else from its files."""

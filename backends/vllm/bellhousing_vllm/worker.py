@@ -7,6 +7,7 @@ release has others, each method says that it did nothing, and vLLM's own way is 
 from typing import Any
 
 from bellhousing_vllm.discarded_draws import DiscardedDraws
+from bellhousing_vllm.prompt_adapters import PromptAdapters
 from bellhousing_vllm.whole_files import WholeFiles
 
 
@@ -42,5 +43,13 @@ class WorkerExtension:
         try:
             DiscardedDraws.put_back(self.model_runner)
         except AttributeError:
+            return False
+        return True
+
+    def tell_prompt_adapters(self) -> bool:
+        """Keep log probabilities of a prompt from ending a CPU's engine that has adapters; return whether it can."""
+        try:
+            PromptAdapters.tell(self.model_runner)
+        except (AttributeError, ValueError):
             return False
         return True

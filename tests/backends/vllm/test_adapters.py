@@ -94,6 +94,24 @@ class TestOnTheEngine:
         for name in names:
             await served.client.unload_adapter(name, forget=True)
 
+    async def test_log_probabilities_of_prompts_beside_each_other_over_adapters_equal_those_alone(
+        self, served: Served, adapters_path: Path
+    ) -> None:
+        path = write_adapter(adapters_path / "prompts", halves(LAYERS, WIDTH), seed=7)
+        await served.client.register_adapter("prompts", path.as_uri())
+
+        async def ask(number: int) -> list[float]:
+            prompt, adapter = f"{number} ships. {FRANCE}", "prompts" if number % 2 else ""
+            answer = await served.client.complete(prompt, adapter=adapter, max_tokens=1, prompt_logprobs=0)
+            return [entry.logprob for entry in answer.outputs[0].prompt_logprobs if entry.logprob]
+
+        alone = [await ask(number) for number in range(6)]
+        beside = await asyncio.gather(*(ask(number) for number in range(6)))
+        assert len(alone[0]) > 5
+        for found, expected in zip(beside, alone, strict=True):
+            assert found == pytest.approx(expected, abs=1e-3)
+        await served.client.unload_adapter("prompts", forget=True)
+
     async def test_another_adapter_under_the_same_name_is_served_with_its_own_weights(
         self, served: Served, adapters_path: Path
     ) -> None:

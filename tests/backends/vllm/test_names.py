@@ -63,7 +63,10 @@ NEEDED = {
     "vllm.lora.lora_model:LoRAModel.from_lora_tensors": {"tensors", "peft_helper", *OF_TENSORS},
     "vllm.lora.worker_manager:WorkerLoRAManager": {"lora_model_cls"},
     "vllm.lora.model_manager:LRUCacheLoRAModelManager": {"deactivate_adapter", "get_adapter"},
-    "vllm.v1.worker.cpu_model_runner:CPUModelRunner": {"_sample", "_bookkeeping_sync"},
+    "vllm.v1.worker.cpu_model_runner:CPUModelRunner": {
+        "_sample", "_bookkeeping_sync", "_get_prompt_logprobs_dict",
+    },
+    "vllm.lora.punica_wrapper.punica_cpu:PunicaWrapperCPU": {"token_lora_indices", "sampler_indices"},
     "vllm.inputs:tokens_input": {"prompt_token_ids"},
     "vllm.v1.executor.uniproc_executor:UniProcExecutor": {"collective_rpc"},
     "vllm.outputs:RequestOutput": {"outputs", "prompt_token_ids", "prompt_logprobs", "num_cached_tokens"},
