@@ -14,6 +14,7 @@ from bellhousing_conformance.targets.target import Target
 
 CONTRACT = "v1"
 CONNECT_SECONDS = 10.0
+SETTLE_SECONDS = 120.0
 LOADING_POLL_SECONDS = 0.2
 COMING = (discovery_pb2.MODEL_STATE_LOADING, discovery_pb2.MODEL_STATE_RESTARTING)
 """States that end by themselves: what is not there yet is not judged."""
@@ -48,6 +49,18 @@ async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
             f"run's begin, found it {state}{detail}"
         )
     return model
+
+
+async def settled(calls: Calls, name: str, seconds: float = SETTLE_SECONDS) -> None:
+    """Wait while the target says that the model is started again: what one check did is not the next one's failure."""
+    until = time.monotonic() + seconds
+    request = discovery_pb2.GetModelRequest(model=name)
+    with suppress(CallFailed, TargetSilent, Unreadable):  # which is for the next check to judge
+        while time.monotonic() < until:
+            answer = await calls.ask(calls.stubs.discovery.GetModel, request)
+            if answer.model.state not in COMING:
+                return
+            await asyncio.sleep(LOADING_POLL_SECONDS)
 
 
 async def _described(calls: Calls, target: Target) -> discovery_pb2.Model:

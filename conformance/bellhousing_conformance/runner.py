@@ -22,7 +22,7 @@ from bellhousing_conformance.calls import Calls
 from bellhousing_conformance.check import Check, catalogue
 from bellhousing_conformance.examination import Examined, Examiner, TargetLost, result_of
 from bellhousing_conformance.oracles import Reference, oracle_of
-from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look
+from bellhousing_conformance.preflight import CONTRACT, HalfImplemented, Unjudgeable, look, settled
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, left_out, profiles_of
 from bellhousing_conformance.report.samples import write_samples
@@ -167,6 +167,7 @@ async def _run_some(examiner: Examiner, checks: Sequence[Check], plan: Plan, log
             continue
         if log.display is not None:
             log.display.checking(check)
+        await settled(examiner.calls, examiner.model.name)
         log.add(await examiner.examine(check))
 
 

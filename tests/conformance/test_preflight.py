@@ -5,6 +5,7 @@ from pathlib import Path
 from bellhousing.config import load_config
 from bellhousing.plugins import Plugins
 from bellhousing.server import Server
+from bellhousing.testing import serving
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.report.model import ConformanceReport
@@ -36,3 +37,12 @@ async def test_a_model_that_goes_on_loading_is_not_blamed(tmp_path: Path) -> Non
     assert report.exit_code == INFRASTRUCTURE
     assert "expected it to serve within 0 s of the run's begin, found it LOADING" in report.failure
     assert [result.status for result in report.checks] == [Status.NOT_RUN]
+
+
+async def test_an_engine_that_one_check_ended_is_waited_for_by_the_next(tmp_path: Path) -> None:
+    """The streams of S03 are long enough for the fault, those of ST6 are not."""
+    options = {"faults": [{"kind": "crash", "after_tokens": 40}], "load_seconds": 1.0}
+    async with serving("simulator-process", options=options) as served:
+        plan = Plan(selected("full", "", ["S03", "ST6"]), "smoke", 1, keep_going=True)
+        report = await run(Target(Address(served.address)), plan, tmp_path)
+    assert [result.status for result in report.checks] == [Status.FAIL, Status.PASS]
