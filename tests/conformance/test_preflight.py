@@ -40,9 +40,9 @@ async def test_a_model_that_goes_on_loading_is_not_blamed(tmp_path: Path) -> Non
 
 
 async def test_an_engine_that_one_check_ended_is_waited_for_by_the_next(tmp_path: Path) -> None:
-    """The streams of S03 are long enough for the fault, those of ST6 are not."""
+    """The streams of S03 are long enough for the fault, those of D06 are not."""
     options = {"faults": [{"kind": "crash", "after_tokens": 40}], "load_seconds": 1.0}
     async with serving("simulator-process", options=options) as served:
-        plan = Plan(selected("full", "", ["S03", "ST6"]), "smoke", 1, keep_going=True)
+        plan = Plan(selected("full", "", ["S03", "D06"]), "smoke", 1, keep_going=True)
         report = await run(Target(Address(served.address)), plan, tmp_path)
     assert [result.status for result in report.checks] == [Status.FAIL, Status.PASS]
