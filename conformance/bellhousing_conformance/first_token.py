@@ -21,8 +21,8 @@ async def first_logprobs(probe: Probe, prompt: str, *, adapter: str = "") -> dic
     """
     arguments = {"adapter": adapter} if adapter else {}
     for _ in range(TRIES):
-        top = probe.alternatives(ALTERNATIVES)
-        run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=top, **arguments)  # type: ignore[arg-type]
+        most = probe.alternatives(ALTERNATIVES)
+        run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=most, **arguments)  # type: ignore[arg-type]
         found = [top for entry in run.logprobs() for top in entry.top]
         told = {str(top.id) if top.HasField("id") else top.token.hex(): top.logprob for top in reversed(found)}
         if told:

@@ -64,7 +64,7 @@ async def observe_places(probe: Probe, setting: str, count: int, **sampling: Unp
 async def _at_one_place(probe: Probe, setting: str, count: int, sampling: GenerateArguments) -> None:
     prompt = probe.prompt()
     run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES))
-    told = {entry.id: entry.logprob for delta in run.deltas() for each in delta.logprobs for entry in each.top}
+    told = {entry.id: entry.logprob for each in run.logprobs() for entry in each.top}
     for drawn in await probe.draws(count, prompt, **sampling):
         if drawn >= 0:
             _note(probe, setting, told, drawn)

@@ -37,10 +37,7 @@ async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
     model = await _described(calls, target)
     if model.state not in COMING:
         return model
-    until = time.monotonic() + target.loading
-    while model.state in COMING and time.monotonic() < until:
-        await asyncio.sleep(LOADING_POLL_SECONDS)
-        model = await _described(calls, target)
+    model = await _arrived(calls, target, target.loading)
     if model.state != discovery_pb2.MODEL_STATE_SERVING:
         state = discovery_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
         detail = f" ({model.state_detail})" if model.state_detail else ""
@@ -51,16 +48,20 @@ async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
     return model
 
 
-async def settled(calls: Calls, name: str, seconds: float = SETTLE_SECONDS) -> None:
+async def settled(calls: Calls, target: Target) -> None:
     """Wait while the target says that the model is started again: what one check did is not the next one's failure."""
+    with suppress(Unjudgeable, HalfImplemented):  # which is for the next check to judge
+        await _arrived(calls, target, SETTLE_SECONDS)
+
+
+async def _arrived(calls: Calls, target: Target, seconds: float) -> discovery_pb2.Model:
+    """Return the model once it is no longer on its way, or as it is after `seconds`."""
     until = time.monotonic() + seconds
-    request = discovery_pb2.GetModelRequest(model=name)
-    with suppress(CallFailed, TargetSilent, Unreadable):  # which is for the next check to judge
-        while time.monotonic() < until:
-            answer = await calls.ask(calls.stubs.discovery.GetModel, request)
-            if answer.model.state not in COMING:
-                return
-            await asyncio.sleep(LOADING_POLL_SECONDS)
+    model = await _described(calls, target)
+    while model.state in COMING and time.monotonic() < until:
+        await asyncio.sleep(LOADING_POLL_SECONDS)
+        model = await _described(calls, target)
+    return model
 
 
 async def _described(calls: Calls, target: Target) -> discovery_pb2.Model:

@@ -136,38 +136,38 @@ async def _run_against(calls: Calls, target: Target, model: discovery_pb2.Model,
                 log.failure = f"--against: {error}"
                 return
             log.against = _subject(plan.against, other)
-            await _run_all(replace(examiner, other=LiveOther(log.against, others, other)), plan, log)
+            await _run_all(replace(examiner, other=LiveOther(log.against, others, other)), target, plan, log)
         return
     if plan.against is not None:
         log.against = plan.against.subject
         examiner = replace(examiner, other=plan.against)
-    await _run_all(examiner, plan, log)
+    await _run_all(examiner, target, plan, log)
 
 
-async def _run_all(examiner: Examiner, plan: Plan, log: _Log) -> None:
+async def _run_all(examiner: Examiner, target: Target, plan: Plan, log: _Log) -> None:
     small = [check for check in plan.checks if check.tier == "smoke"]
     rest = [check for check in plan.checks if check.tier != "smoke"]
     try:
-        await _run_some(examiner, small, plan, log)
+        await _run_some(examiner, target, small, plan, log)
         failed = [r.id for r in log.results.values() if r.status is Status.FAIL and r.requirement == "MUST"]
         if failed and rest and not plan.keep_going:
             for check in rest:
                 reason = f"not begun after {', '.join(failed)} failed; --keep-going runs it"
                 log.add(Examined(result_of(check, Status.NOT_RUN, reason=reason)))
             return
-        await _run_some(examiner, rest, plan, log)
+        await _run_some(examiner, target, rest, plan, log)
     except TargetLost as error:
         log.failure = str(error)
 
 
-async def _run_some(examiner: Examiner, checks: Sequence[Check], plan: Plan, log: _Log) -> None:
+async def _run_some(examiner: Examiner, target: Target, checks: Sequence[Check], plan: Plan, log: _Log) -> None:
     for check in checks:
         if check.id in plan.skipped:
             log.add(Examined(result_of(check, Status.SKIPPED, reason=plan.skipped[check.id])))
             continue
         if log.display is not None:
             log.display.checking(check)
-        await settled(examiner.calls, examiner.model.name)
+        await settled(examiner.calls, target)
         log.add(await examiner.examine(check))
 
 

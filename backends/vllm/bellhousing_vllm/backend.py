@@ -89,9 +89,8 @@ class VllmBackend(Backend):
     async def _mend(self, engine: Engine) -> None:
         """Do what an engine needs that computes on a CPU."""
         has_adapters = self.options.lora.max_loras > 0
-        for method in ("put_discarded_draws_back", *(("tell_prompt_adapters",) if has_adapters else ())):
-            if not await engine.mend(method):
-                logger.warning("this vLLM has other names than %s knows: its engine may end, see vllm.md", method)
+        for name in sorted(await engine.mend_for_cpu(has_adapters=has_adapters)):
+            logger.warning("this vLLM has other names than %s knows: its engine may end, see vllm.md", name)
         if has_adapters:
             self._base_adapter = await self._load_null_adapter(engine)
 

@@ -97,9 +97,10 @@ class Engine:
 
         return LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
 
-    async def mend(self, method: str) -> bool:
-        """Mend what ends an engine on a CPU, by a method of `WorkerExtension`; return whether every rank could."""
-        return all(await self._llm.collective_rpc(method))
+    async def mend_for_cpu(self, *, has_adapters: bool) -> set[str]:
+        """Mend what ends an engine on a CPU; return the names of what some rank could not."""
+        told = await self._llm.collective_rpc("mend_for_cpu", kwargs={"has_adapters": has_adapters})
+        return {name for names in told for name in names}
 
     async def add_adapter(self, adapter: Any) -> None:
         """Bring an adapter onto the device, from host memory where it is, else from its files."""

@@ -38,18 +38,12 @@ class WorkerExtension:
             return False
         return True
 
-    def put_discarded_draws_back(self) -> bool:
-        """Keep a seeded prompt that is prefilled in parts from ending a CPU's engine; return whether it can."""
-        try:
-            DiscardedDraws.put_back(self.model_runner)
-        except AttributeError:
-            return False
-        return True
-
-    def tell_prompt_adapters(self) -> bool:
-        """Keep log probabilities of a prompt from ending a CPU's engine that has adapters; return whether it can."""
-        try:
-            PromptAdapters.tell(self.model_runner)
-        except (AttributeError, ValueError):
-            return False
-        return True
+    def mend_for_cpu(self, *, has_adapters: bool) -> list[str]:
+        """Keep requests from ending an engine on a CPU; return the names of what this vLLM has other names for."""
+        unknown = []
+        for mend in (DiscardedDraws.put_back, *([PromptAdapters.tell] if has_adapters else [])):
+            try:
+                mend(self.model_runner)
+            except (AttributeError, ValueError):
+                unknown.append(mend.__qualname__)
+        return unknown

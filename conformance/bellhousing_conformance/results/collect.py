@@ -65,22 +65,21 @@ async def collect(
             outcomes.append(Outcome(entry=each.entry, not_started=INTERRUPTED))
             continue
         own = folder / each.entry.name
-        plan = replace(_plan(each, seed, folder, outcomes), record=each.entry.name in compared)
+        other = _other_side(each, folder, outcomes)
+        plan = replace(_plan(each, seed, other), record=each.entry.name in compared)
         kept = finished(own, plan) if resume else None
         if kept is not None:
             outcomes.append(Outcome(entry=each.entry, report=kept))
         else:
-            beside = _asked_again(each, outcomes)
+            beside = other if isinstance(other, Entry) else None
             outcomes.append(await _judged_until_interrupted(each.entry, beside, plan, own, display))
         told(outcomes)
     return outcomes
 
 
-def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) -> Plan:
-    """Return what to run; the other side of EQUIVALENCE is an earlier report, where that has the samples."""
+def _plan(asked: Asked, seed: int, other: RecordedOther | Entry | None) -> Plan:
     entry = asked.entry
-    other = _other(asked, outcomes)
-    recorded = RecordedOther(other, folder / entry.against) if other and _has_samples(other, asked) else None
+    recorded = other if isinstance(other, RecordedOther) else None
     beside = [f"--against={recorded.folder if recorded else 'HOST:PORT'}"] if other else []
     return Plan(
         asked.checks,
@@ -93,19 +92,18 @@ def _plan(asked: Asked, seed: int, folder: Path, outcomes: Sequence[Outcome]) ->
     )
 
 
-def _asked_again(asked: Asked, outcomes: Sequence[Outcome]) -> Entry | None:
-    """Return the entry to start beside this one: its other side, where that was judged and lacks the samples."""
-    other = _other(asked, outcomes)
-    if other is None or _has_samples(other, asked):
-        return None
-    return next(each.entry for each in outcomes if each.entry.name == asked.entry.against)
+def _other_side(asked: Asked, folder: Path, outcomes: Sequence[Outcome]) -> RecordedOther | Entry | None:
+    """Return the other side of EQUIVALENCE: an earlier report that has the samples, else the entry to start beside.
 
-
-def _other(asked: Asked, outcomes: Sequence[Outcome]) -> ConformanceReport | None:
-    """Return the report of the other side; None where nothing is compared or it could not be judged."""
+    None where nothing is compared, or the other side could not be judged.
+    """
     if not any(check.paired for check in asked.checks):
         return None
-    return next((each.report for each in outcomes if each.entry.name == asked.entry.against), None)
+    for outcome in outcomes:
+        if outcome.entry.name == asked.entry.against and outcome.report is not None:
+            is_told = _has_samples(outcome.report, asked)
+            return RecordedOther(outcome.report, folder / asked.entry.against) if is_told else outcome.entry
+    return None
 
 
 def _has_samples(report: ConformanceReport, asked: Asked) -> bool:

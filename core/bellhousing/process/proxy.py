@@ -226,10 +226,8 @@ class ProcessBackend(Backend):
         engine.close()
 
     def _obituary(self, engine: EngineProcess) -> str:
-        ending, output = engine.ending(), engine.last_output()
-        if not output:
-            return ending
-        if not self._has_started:
+        ending = engine.ending()
+        if not self._has_started and (output := engine.last_output()):
             return f"{ending}; its last output: {output}"
         self._log_last_words(engine)
         return ending

@@ -91,5 +91,5 @@ async def _known(probe: Probe) -> dict[str, float]:
     run = await probe.generate(
         PROMPT, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES), seed=probe.seed()
     )
-    top = [entry for delta in run.deltas() for each in delta.logprobs for entry in each.top]
+    top = [entry for each in run.logprobs() for entry in each.top]
     return {str(entry.id): entry.logprob for entry in top if entry.id not in ends}

@@ -62,7 +62,7 @@ async def shifts_follow_the_formulas(probe: Probe) -> None:
 async def _repeated(probe: Probe, prompt: str) -> list[Repeated]:
     """Return the likeliest tokens after a prompt, each with its margins over three repetitions of it."""
     run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(CANDIDATES))
-    entries = [top.id for delta in run.deltas() for each in delta.logprobs for top in each.top]
+    entries = [top.id for each in run.logprobs() for top in each.top]
     ends = set(probe.model.eos_token_ids)
     found = [await _measured(probe, prompt, token) for token in entries if token not in ends]
     return [each for each in found if len(each.margins) == 3]

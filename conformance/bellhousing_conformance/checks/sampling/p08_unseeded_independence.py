@@ -88,7 +88,6 @@ async def _logprobs(probe: Probe) -> dict[int, float]:
         return dict(probe.oracle.logprobs(probe.oracle.ids(PROMPT)))
     for _ in range(AT_ONCE):
         run = await probe.generate(PROMPT, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES))
-        for delta in run.deltas():
-            for entry in delta.logprobs:
-                return {top.id: top.logprob for top in entry.top}
+        for entry in run.logprobs():
+            return {top.id: top.logprob for top in entry.top}
     return {}

@@ -76,7 +76,7 @@ async def repetition_penalty_follows_its_formula(probe: Probe) -> None:
 async def _scales(probe: Probe, prompt: str) -> Scales | None:
     """Return the least likely told token that the prompt has, against the likeliest that it has not."""
     run = await probe.generate(prompt, max_tokens=1, temperature=1.0, logprobs=probe.alternatives(ALTERNATIVES))
-    told = {top.id: top.logprob for delta in run.deltas() for each in delta.logprobs for top in each.top}
+    told = {top.id: top.logprob for each in run.logprobs() for top in each.top}
     prompt_ids, ends = set(await probe.tokenize(prompt)), set(probe.model.eos_token_ids)
     seen = [token for token in told if token in prompt_ids - ends]
     unseen = [token for token in told if token not in prompt_ids | ends]
