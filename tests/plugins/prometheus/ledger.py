@@ -15,13 +15,17 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 @dataclass
 class Ledger:
-    """Requests by tenant, adapter, code and reason; the tokens of those that ended well by tenant and adapter."""
+    """Requests by tenant, adapter, code and reason; the tokens of those that ended well by tenant and adapter.
+
+    `answered` counts those that ended well and had a token: a model may end an output at once.
+    """
 
     address: str
     requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     prompt_tokens: Counter[tuple[str, ...]] = field(default_factory=Counter)
     cached_tokens: Counter[tuple[str, ...]] = field(default_factory=Counter)
     completion_tokens: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    answered: int = 0
 
     def client(self, tenant: str) -> AsyncClient:
         """Return a client that tries nothing twice."""
@@ -37,6 +41,7 @@ class Ledger:
                 # A refusal names no adapter: whoever makes names up must not fill the labels.
                 self.requests[tenant, "", error.code.name, error.reason] += 1
                 return
+        self.answered += any(output.token_count for output in answer.outputs)
         self._enter(tenant, adapter, answer.finished)
 
     async def leave(self, tenant: str, prompt: str, **fields: Any) -> int:
