@@ -16,7 +16,7 @@ from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
 from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
 from bellhousing.adapters.supply import Supplied, Supply
-from bellhousing.adapters.views import AdapterView, Filter
+from bellhousing.adapters.views import AdapterView, Filter, without_details
 from bellhousing.backend import Backend
 from bellhousing.errors import BellhousingError, NotFound, PreconditionFailed
 from bellhousing.hookspecs import AdapterChange
@@ -145,8 +145,12 @@ class Adapters:
         return self._view(self._known(name, tenant))
 
     async def look_up(self, name: str, tenant: str | None = None) -> AdapterView:
-        """Return an adapter as `find` does, after asking the registry for what is not known here."""
-        if self._current(name) is None:
+        """Return an adapter as `find` does, after asking the registry for what is not known here.
+
+        Another tenant's takes as long as one that does not exist.
+        """
+        record = self._current(name)
+        if record is None or not record.is_visible_to(tenant):
             await self._catalogue.catch_up()
         return self.find(name, tenant)
 
@@ -157,13 +161,20 @@ class Adapters:
         page = list(islice(views, size + 1))
         return page[:size], page[size - 1].record.name if len(page) > size else ""
 
-    def resident(self) -> list[str]:
-        """Return the names of the adapters on the device, sorted."""
-        return self._device.names()
+    def resident(self, tenant: str | None = None) -> list[str]:
+        """Return the names of the adapters on the device, sorted; with a tenant, of those that it may know of."""
+        return self._visible(self._device.names(), tenant)
 
-    def waiting(self) -> list[str]:
-        """Return the names of the adapters that requests wait for, sorted."""
-        return self._device.waiting()
+    def waiting(self, tenant: str | None = None) -> list[str]:
+        """Return the names of the adapters that requests wait for, sorted; with a tenant, as `resident`."""
+        return self._visible(self._device.waiting(), tenant)
+
+    def told(self, name: str, tenant: str | None, error: BellhousingError) -> BellhousingError:
+        """Return what is told of an adapter's failed load: all to operators (None) and its owner, else no message."""
+        record = self._current(name)
+        if tenant is None or (record is not None and record.tenant and record.tenant == tenant):
+            return error
+        return without_details(name, error)
 
     def claim(self, name: str, tenant: str) -> Wish:
         """Want an adapter for a request; its load begins at once. An empty name is the base model.
@@ -229,6 +240,13 @@ class Adapters:
 
     def _current(self, name: str) -> AdapterRecord | None:
         return self._device.statics().get(name) or self._shelf.records.get(name)
+
+    def _visible(self, names: list[str], tenant: str | None) -> list[str]:
+        """Return those that a tenant may know of. Of what was removed and is still in use only operators know."""
+        if tenant is None:
+            return names
+        records = ((name, self._current(name)) for name in names)
+        return [name for name, record in records if record is not None and record.is_visible_to(tenant)]
 
     def _known(self, name: str, tenant: str | None) -> AdapterRecord:
         record = self._current(name)

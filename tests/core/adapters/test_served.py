@@ -4,16 +4,18 @@ import asyncio
 import hashlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bellhousing import AsyncClient, RetryPolicy
-from bellhousing.errors import NotFound, PermissionDenied
+from bellhousing.errors import NotFound, PermissionDenied, PreconditionFailed
 from bellhousing.hookspecs import ThrashEvent, hookimpl
 from bellhousing.testing import Served
 from bellhousing.v1 import admin_pb2 as pb
+from bellhousing.v1 import discovery_pb2, discovery_pb2_grpc
 from tests.core.adapters.places import write
 from tests.core.conftest import Serve
 
@@ -51,15 +53,92 @@ async def test_another_tenants_adapter_is_not_found_nor_named(serving: Serve, tm
                     assert "private" not in refused.value.message.replace(repr(name), "")
 
 
+def token(name: str, *services: str) -> dict[str, Any]:
+    """A token that is its tenant's name."""
+    allowed = {"services": services} if services else {}
+    return {"sha256": hashlib.sha256(name.encode()).hexdigest(), "tenant": name, **allowed}
+
+
+def speaking(served: Served, name: str) -> AsyncClient:
+    return AsyncClient(served.address, token=name, retry=RetryPolicy(attempts=1))
+
+
+async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: Serve, tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    given["config"]["auth"] = {"tokens": [token("op", "admin", "discovery"), token("acme"), token("beta")]}
+    async with serving(**given) as served:
+        async with (
+            speaking(served, "op") as operator,
+            speaking(served, "acme") as acme,
+            speaking(served, "beta") as beta,
+        ):
+            for name, tenant in (("private", "acme"), ("shared", "")):
+                await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+                await operator.load_adapter(name)
+            for client, seen in ((operator, True), (acme, True), (beta, False)):
+                expected = ["private", "shared"] if seen else ["shared"]
+                assert list((await client.load()).resident_adapters) == expected
+            stub: Any = discovery_pb2_grpc.DiscoveryStub(served.client._channel)
+            metadata = (("authorization", "Bearer beta"),)
+            watched = await anext(aiter(stub.WatchLoad(discovery_pb2.WatchLoadRequest(), metadata=metadata)))
+            assert list(watched.load.resident_adapters) == ["shared"]
+
+
+async def test_without_tokens_the_load_names_all_unless_a_tenant_is_named(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")
+        await served.client.load_adapter("private")
+        for tenant, expected in (("", ["private"]), ("acme", ["private"]), ("beta", [])):
+            async with AsyncClient(served.address, tenant=tenant, retry=RetryPolicy(attempts=1)) as client:
+                assert list((await client.load()).resident_adapters) == expected
+
+
+async def test_another_tenants_adapter_takes_as_long_as_one_that_does_not_exist(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")
+        adapters = served.model.adapters
+        for name in ("private", "nothing"):
+            with pytest.raises(NotFound):
+                await adapters.look_up("nobody", "beta")  # the registry is asked again only some time after this
+            began = time.monotonic()
+            with pytest.raises(NotFound):
+                await adapters.look_up(name, "beta")
+            assert time.monotonic() - began > 0.1
+
+
+async def test_why_a_load_failed_names_files_to_operators_and_the_owner_only(serving: Serve, tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    given["config"]["auth"] = {"tokens": [token("op", "admin", "inference"), token("acme"), token("beta")]}
+    async with serving(**given) as served:
+        async with (
+            speaking(served, "op") as operator,
+            speaking(served, "acme") as acme,
+            speaking(served, "beta") as beta,
+        ):
+            for name, tenant in (("private", "acme"), ("shared", "")):
+                await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+                (tmp_path / "root" / name / "adapter_model.safetensors").unlink()
+            asked = (
+                (operator, "shared", True),
+                (acme, "private", True),
+                (acme, "shared", False),
+                (beta, "shared", False),
+            )
+            for client, name, tells in asked:
+                with pytest.raises(PreconditionFailed) as failed:
+                    await client.complete("abc", adapter=name, max_tokens=1)
+                assert failed.value.reason == "ADAPTER_FORMAT"
+                assert (str(tmp_path) in str(failed.value)) == tells
+
+
 async def test_the_registry_is_for_operators_only(serving: Serve, tmp_path: Path) -> None:
     given = settings(tmp_path)
-    token = {"sha256": hashlib.sha256(b"user").hexdigest(), "tenant": "acme"}
-    given["config"]["auth"] = {"tokens": [token]}
+    given["config"]["auth"] = {"tokens": [token("acme")]}
     async with (
         serving(
             **{**given, "model": {**given["model"]}},
         ) as served,
-        AsyncClient(served.address, token="user", retry=RetryPolicy(attempts=1)) as client,
+        speaking(served, "acme") as client,
     ):
         for call in (client.adapter("x"), client.pin_adapter("x"), anext(aiter(client.watch_adapters()))):
             with pytest.raises(PermissionDenied):
