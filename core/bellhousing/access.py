@@ -22,7 +22,7 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. `models` empty means all; an operator may know of every tenant's adapters and of the server's files."""
+    """Who calls. `models` empty means all; an operator may know of every tenant's adapters and the server's files."""
 
     tenant: str
     models: tuple[str, ...] = ()

@@ -66,22 +66,21 @@ def speaking(served: Served, name: str) -> AsyncClient:
 async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: Serve, tmp_path: Path) -> None:
     given = settings(tmp_path)
     given["config"]["auth"] = {"tokens": [token("op", "admin", "discovery"), token("acme"), token("beta")]}
-    async with serving(**given) as served:
-        async with (
-            speaking(served, "op") as operator,
-            speaking(served, "acme") as acme,
-            speaking(served, "beta") as beta,
-        ):
-            for name, tenant in (("private", "acme"), ("shared", "")):
-                await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
-                await operator.load_adapter(name)
-            for client, seen in ((operator, True), (acme, True), (beta, False)):
-                expected = ["private", "shared"] if seen else ["shared"]
-                assert list((await client.load()).resident_adapters) == expected
-            stub: Any = discovery_pb2_grpc.DiscoveryStub(served.client._channel)
-            metadata = (("authorization", "Bearer beta"),)
-            watched = await anext(aiter(stub.WatchLoad(discovery_pb2.WatchLoadRequest(), metadata=metadata)))
-            assert list(watched.load.resident_adapters) == ["shared"]
+    async with (
+        serving(**given) as served, speaking(served, "op") as operator,
+        speaking(served, "acme") as acme,
+        speaking(served, "beta") as beta,
+    ):
+        for name, tenant in (("private", "acme"), ("shared", "")):
+            await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+            await operator.load_adapter(name)
+        for client, seen in ((operator, True), (acme, True), (beta, False)):
+            expected = ["private", "shared"] if seen else ["shared"]
+            assert list((await client.load()).resident_adapters) == expected
+        stub: Any = discovery_pb2_grpc.DiscoveryStub(served.client._channel)
+        metadata = (("authorization", "Bearer beta"),)
+        watched = await anext(aiter(stub.WatchLoad(discovery_pb2.WatchLoadRequest(), metadata=metadata)))
+        assert list(watched.load.resident_adapters) == ["shared"]
 
 
 async def test_without_tokens_the_load_names_all_unless_a_tenant_is_named(serving: Serve, tmp_path: Path) -> None:
@@ -109,26 +108,25 @@ async def test_another_tenants_adapter_takes_as_long_as_one_that_does_not_exist(
 async def test_why_a_load_failed_names_files_to_operators_and_the_owner_only(serving: Serve, tmp_path: Path) -> None:
     given = settings(tmp_path)
     given["config"]["auth"] = {"tokens": [token("op", "admin", "inference"), token("acme"), token("beta")]}
-    async with serving(**given) as served:
-        async with (
-            speaking(served, "op") as operator,
-            speaking(served, "acme") as acme,
-            speaking(served, "beta") as beta,
-        ):
-            for name, tenant in (("private", "acme"), ("shared", "")):
-                await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
-                (tmp_path / "root" / name / "adapter_model.safetensors").unlink()
-            asked = (
-                (operator, "shared", True),
-                (acme, "private", True),
-                (acme, "shared", False),
-                (beta, "shared", False),
-            )
-            for client, name, tells in asked:
-                with pytest.raises(PreconditionFailed) as failed:
-                    await client.complete("abc", adapter=name, max_tokens=1)
-                assert failed.value.reason == "ADAPTER_FORMAT"
-                assert (str(tmp_path) in str(failed.value)) == tells
+    async with (
+        serving(**given) as served, speaking(served, "op") as operator,
+        speaking(served, "acme") as acme,
+        speaking(served, "beta") as beta,
+    ):
+        for name, tenant in (("private", "acme"), ("shared", "")):
+            await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+            (tmp_path / "root" / name / "adapter_model.safetensors").unlink()
+        asked = (
+            (operator, "shared", True),
+            (acme, "private", True),
+            (acme, "shared", False),
+            (beta, "shared", False),
+        )
+        for client, name, tells in asked:
+            with pytest.raises(PreconditionFailed) as failed:
+                await client.complete("abc", adapter=name, max_tokens=1)
+            assert failed.value.reason == "ADAPTER_FORMAT"
+            assert (str(tmp_path) in str(failed.value)) == tells
 
 
 async def test_the_registry_is_for_operators_only(serving: Serve, tmp_path: Path) -> None:
