@@ -17,6 +17,16 @@ MOST_MESSAGE, MOST_STATUS = 1_500, 6_000
 """Bytes of a message as gRPC sends it, and of a status: peers limit the trailers, which have both, to 8 KiB in all."""
 
 
+def sendable(text: str) -> str:
+    """Return a text that can be sent: what is no character is escaped, and what is too long is cut."""
+    raw, size = text[: MOST_MESSAGE + 1].encode(errors="backslashreplace"), 0
+    for end, byte in enumerate(raw):
+        size += 1 if 0x20 <= byte < 0x7F and byte != PERCENT else 3  # gRPC sends any other as %XX
+        if size > MOST_MESSAGE:
+            return raw[:end].decode(errors="ignore") + " ..."
+    return raw.decode()
+
+
 def rpc_status(error: BellhousingError, *, partial_output: bool = False) -> status_pb2.Status:
     """Return the status of `error`; `partial_output` marks that a delta had been sent.
 
@@ -29,7 +39,7 @@ def rpc_status(error: BellhousingError, *, partial_output: bool = False) -> stat
 
 
 def _whole(error: BellhousingError, *, partial_output: bool) -> status_pb2.Status:
-    status = status_pb2.Status(code=error.code.value[0], message=_sendable(str(error)))
+    status = status_pb2.Status(code=error.code.value[0], message=sendable(str(error)))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     info.metadata["partial_output"] = "true" if partial_output else "false"
     if error.backend:
@@ -43,7 +53,7 @@ def _whole(error: BellhousingError, *, partial_output: bool) -> status_pb2.Statu
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, InvalidRequest):
         fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=_sendable(v.field), description=_sendable(v.description))
+            error_details_pb2.BadRequest.FieldViolation(field=sendable(v.field), description=sendable(v.description))
             for v in error.violations
         ]
         _add(status, error_details_pb2.BadRequest(field_violations=fields))
@@ -51,20 +61,10 @@ def _whole(error: BellhousingError, *, partial_output: bool) -> status_pb2.Statu
         _add(
             status,
             error_details_pb2.ResourceInfo(
-                resource_type=error.kind, resource_name=_sendable(error.name), description=", ".join(error.near)
+                resource_type=error.kind, resource_name=sendable(error.name), description=", ".join(error.near)
             ),
         )
     return status
-
-
-def _sendable(text: str) -> str:
-    """Return a text that can be sent: what is no character is escaped, and what is too long is cut."""
-    raw, size = text[: MOST_MESSAGE + 1].encode(errors="backslashreplace"), 0
-    for end, byte in enumerate(raw):
-        size += 1 if 0x20 <= byte < 0x7F and byte != PERCENT else 3  # gRPC sends any other as %XX
-        if size > MOST_MESSAGE:
-            return raw[:end].decode(errors="ignore") + " ..."
-    return raw.decode()
 
 
 def _add(status: status_pb2.Status, detail: object) -> None:

@@ -11,7 +11,7 @@ from bellhousing.adapters.catalogue import Catalogue, Change, Watch
 from bellhousing.adapters.changes import Changes
 from bellhousing.adapters.claims import Claim, NoWish, Wish
 from bellhousing.adapters.device import Device, Room, Surroundings
-from bellhousing.adapters.files import Contents, is_adapter
+from bellhousing.adapters.files import Contents, adapters_in
 from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
 from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
@@ -104,7 +104,7 @@ class Adapters:
         What is wrong with one keeps no other from being registered. Raises `PreconditionFailed` for the directory.
         """
         path = self._supply.path(source)
-        folders = await asyncio.to_thread(lambda: sorted(f for f in path.iterdir() if is_adapter(f)))
+        folders = await asyncio.to_thread(adapters_in, path)
         for begin in range(0, len(folders), IMPORT_BATCH):
             wanted = [
                 replace(template, name=f"{prefix}{folder.name}", source=folder.as_uri())

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from bellhousing import AsyncClient, RetryPolicy
-from bellhousing.errors import NotFound, PermissionDenied, PreconditionFailed
+from bellhousing.errors import InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
 from bellhousing.hookspecs import ThrashEvent, hookimpl
 from bellhousing.testing import Served
 from bellhousing.v1 import admin_pb2 as pb
@@ -67,7 +69,8 @@ async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: 
     given = settings(tmp_path)
     given["config"]["auth"] = {"tokens": [token("op", "admin", "discovery"), token("acme"), token("beta")]}
     async with (
-        serving(**given) as served, speaking(served, "op") as operator,
+        serving(**given) as served,
+        speaking(served, "op") as operator,
         speaking(served, "acme") as acme,
         speaking(served, "beta") as beta,
     ):
@@ -109,7 +112,8 @@ async def test_why_a_load_failed_names_files_to_operators_and_the_owner_only(ser
     given = settings(tmp_path)
     given["config"]["auth"] = {"tokens": [token("op", "admin", "inference"), token("acme"), token("beta")]}
     async with (
-        serving(**given) as served, speaking(served, "op") as operator,
+        serving(**given) as served,
+        speaking(served, "op") as operator,
         speaking(served, "acme") as acme,
         speaking(served, "beta") as beta,
     ):
@@ -233,6 +237,30 @@ async def test_lists_watches_and_imports_go_over_the_contract(serving: Serve, tm
             (pb.ADAPTER_CHANGE_PRESENT, "n0"), (pb.ADAPTER_CHANGE_PRESENT, "n2"), (pb.ADAPTER_CHANGE_COMPLETE, ""),
             (pb.ADAPTER_CHANGE_REMOVED, "n0"),
         ]  # fmt: skip
+
+
+async def test_a_directory_that_cannot_be_an_adapter_ends_no_import(serving: Serve, tmp_path: Path) -> None:
+    many = tmp_path / "root" / "many"
+    async with serving(**settings(tmp_path)) as served:
+        for name in ("good", "spoilt"):
+            write(many, name)
+        (many / "spoilt" / "adapter_config.json").write_text('{"base_model_name_or_path": "\\ud800"}')
+        shutil.copytree(os.fsencode(many / "good"), os.fsencode(many) + b"/k\xff")
+        *told, last = [message async for message in served.client.import_adapters(many.as_uri())]
+        refused = {message.refused.name: message.refused.reason for message in told if message.HasField("refused")}
+        assert refused == {"k\\udcff": "INVALID_REQUEST", "spoilt": "ADAPTER_FORMAT"}
+        assert (last.done.registered, last.done.refused) == (1, 2)
+        with pytest.raises(PreconditionFailed) as no_directory:
+            await anext(aiter(served.client.import_adapters((many / "good" / "adapter_model.safetensors").as_uri())))
+        assert no_directory.value.reason == "ADAPTER_FORMAT"
+
+
+@pytest.mark.parametrize("state", [0, 99])
+async def test_a_state_that_no_adapter_has_is_refused(serving: Serve, tmp_path: Path, state: Any) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await anext(aiter(served.client.adapters(states=[state])))
+        assert [violation.field for violation in refused.value.violations] == ["states"]
 
 
 async def test_the_default_registry_is_a_file_made_at_the_first_registration(
