@@ -14,7 +14,7 @@ from bellhousing.adapters.device import Device, Room, Surroundings
 from bellhousing.adapters.files import Contents, adapters_in
 from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
-from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
+from bellhousing.adapters.registration import DESCRIBED, Registration, described
 from bellhousing.adapters.supply import Supplied, Supply
 from bellhousing.adapters.views import AdapterView, Filter, without_details
 from bellhousing.backend import Backend
@@ -92,9 +92,7 @@ class Adapters:
             if isinstance(found, BellhousingError):
                 raise found
             asked = described(asked, found, registration.expected_digest)
-        record = await self._catalogue.put(asked)
-        check_expected(record, registration.expected_digest)
-        return self._view(record)
+        return self._view(await self._catalogue.put(asked, registration.expected_digest))
 
     async def import_directory(
         self, source: str, template: Registration, prefix: str
@@ -185,7 +183,7 @@ class Adapters:
             return NoWish()
         record = self._usable(self._known(name, tenant))
         if not record.is_static:
-            self._shelf.records[name] = record = self._catalogue.note_use(record, 0)
+            self._shelf.records[name] = record = self._catalogue.note_use(record)
         return self._device.claim(record)
 
     @asynccontextmanager
@@ -292,7 +290,7 @@ class Adapters:
         record = self._shelf.records.get(name)
         if record is not None:
             if change == "loaded":
-                self._shelf.records[name] = self._catalogue.note_use(record, 1)
+                self._shelf.records[name] = self._catalogue.note_load(record)
             self._shelf.tell("changed", self._shelf.records[name])
         self._listeners.changed(name, change, seconds)
 

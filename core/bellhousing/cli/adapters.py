@@ -86,7 +86,10 @@ def add_adapter(
     digest: Annotated[str, Option(help="Refuse other weights than those with this digest, `sha256:…`.")] = "",
     as_lines: Json = False,
 ) -> None:
-    """Register an adapter. Nothing is loaded yet; the same name and source again changes nothing.
+    """Register an adapter. Nothing is loaded yet.
+
+    The same name, source and owner again is fine: tags given replace those known, `--pin` is set, and it belongs to the
+    model that is served now.
 
     The server must allow the source: `adapter_roots` and `adapter_sources` of its configuration.
 

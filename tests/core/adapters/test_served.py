@@ -41,6 +41,20 @@ async def test_adapters_and_pins_survive_a_restart_and_serve_with_their_digest(s
         assert done.finished.adapter_digest == added.digest == f"sha256:{hashlib.sha256(b'poet').hexdigest()}"
 
 
+async def test_a_refused_registration_changes_nothing_and_a_load_is_no_use(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        source = write(tmp_path / "root", "poet")
+        await served.client.register_adapter("poet", source, tags=["prod"])
+        digest = "sha256:" + "0" * 64
+        with pytest.raises(PreconditionFailed) as refused:
+            await served.client.register_adapter("poet", source, tags=["test"], pinned=True, expected_digest=digest)
+        assert refused.value.reason == "DIGEST_MISMATCH"
+        await served.client.load_adapter("poet")
+        found = await served.client.adapter("poet")
+        assert (list(found.tags), found.pinned, found.load_count) == (["prod"], False, 1)
+        assert not found.HasField("last_used")
+
+
 async def test_another_tenants_adapter_is_not_found_nor_named(serving: Serve, tmp_path: Path) -> None:
     async with serving(**settings(tmp_path)) as served:
         await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")

@@ -1,5 +1,6 @@
 """The registry's database."""
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bellhousing.adapters import Catalogue, Location
 from bellhousing.adapters.record import AdapterRecord
 from bellhousing.adapters.store import REPLICA_SECONDS, Store
-from bellhousing.errors import AlreadyExists, ConfigurationError, EngineUnavailable, NotFound
+from bellhousing.errors import AlreadyExists, ConfigurationError, EngineUnavailable, NotFound, PreconditionFailed
 
 POET = AdapterRecord("sim", "poet", "file:///poet", digest="sha256:1", rank=8, target_modules=("k", "q"), tags=("a",))
 
@@ -42,6 +44,19 @@ def test_a_name_belongs_to_its_first_source_and_tenant(url: str) -> None:
         store.put(replace(POET, source="file:///other"))
     with pytest.raises(AlreadyExists, match="registered for tenant '', found 'acme'"):
         store.put(replace(POET, tenant="acme"))
+
+
+def test_a_registration_that_expects_other_weights_changes_nothing(url: str) -> None:
+    store = Store(url)
+    kept = store.put(POET)
+    wanted = replace(POET, tags=("b",), pinned=True, base_digest="sha256:2")
+    refused, taken = store.put_all([wanted, replace(POET, name="judge")], ["sha256:0", ""])
+    assert isinstance(refused, PreconditionFailed)
+    assert refused.reason == "DIGEST_MISMATCH"
+    assert store.changes_since(-1).records == (kept, taken)
+    (changed,) = store.put_all([wanted], ["sha256:1"])
+    assert isinstance(changed, AdapterRecord)
+    assert changed.tags == ("b",)
 
 
 def test_another_replica_is_told_what_changed_and_what_was_removed(url: str) -> None:
@@ -82,8 +97,38 @@ def test_uses_add_up_over_replicas(url: str) -> None:
     one.put(POET)
     one.note_use({("sim", "poet"): (5.0, 2)})
     two.note_use({("sim", "poet"): (7.0, 3)})
+    one.note_use({("sim", "poet"): (6.0, 1)})  # told late
+    one.note_use({("sim", "poet"): (0.0, 1)})  # a load without a use
     (record,) = one.changes_since(-1).records
-    assert (record.last_used, record.load_count) == (7.0, 5)
+    assert (record.last_used, record.load_count) == (7.0, 7)
+
+
+async def test_uses_that_the_registry_was_not_told_of_yet_outlive_a_change(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/adapters.db"
+    catalogue = Catalogue(Location(url), "one", sync_seconds=60)
+    kept = await catalogue.put(POET)
+    used = catalogue.note_load(catalogue.note_use(kept))
+    changed = await catalogue.change("sim", "poet", pinned=True)
+    assert (changed.load_count, changed.last_used, changed.pinned) == (1, used.last_used, True)
+    assert catalogue.shelf("sim").records["poet"] == changed
+    await catalogue.close()
+    (record,) = Store(url).changes_since(-1).records
+    assert (record.load_count, record.last_used) == (1, used.last_used)
+
+
+async def test_loads_that_a_registry_could_not_take_are_added_to_later_ones(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/adapters.db"
+    catalogue = Catalogue(Location(url), "one", sync_seconds=0.02)
+    kept = await catalogue.put(POET)
+    database = sqlite3.connect(f"{tmp_path}/adapters.db", isolation_level=None)
+    database.execute("ALTER TABLE adapters RENAME TO away")
+    for _ in range(2):
+        catalogue.note_load(kept)
+        await asyncio.sleep(0.1)
+    database.execute("ALTER TABLE away RENAME TO adapters")
+    await catalogue.close()
+    (record,) = Store(url).changes_since(-1).records
+    assert (record.load_count, record.last_used) == (2, 0.0)
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE adapters; --", '"', "%", "\\", "名", "a\nb"])
