@@ -13,7 +13,7 @@ from bellhousing.adapters.claims import Claim, NoWish, Wish
 from bellhousing.adapters.device import Device, Room, Surroundings
 from bellhousing.adapters.files import Contents, adapters_in
 from bellhousing.adapters.policies import POLICIES, PolicyName
-from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
+from bellhousing.adapters.record import STATIC_SOURCE, STIRRING, AdapterRecord
 from bellhousing.adapters.registration import DESCRIBED, Registration, described
 from bellhousing.adapters.supply import Supplied, Supply
 from bellhousing.adapters.views import AdapterView, Filter, without_details
@@ -24,6 +24,12 @@ from bellhousing.hookspecs import AdapterChange
 MOST_NEAR = 200
 """Names that are compared with one that is not known; more would take the event loop for too long."""
 IMPORT_BATCH = 256
+MOST_AT_ONCE = 64 << 20
+"""Bytes of a source that is looked at together with others."""
+
+
+class Large:
+    """What is found of a source that is too large to be looked at together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Adapters:
         self._shelf.listen(self._heard)
         self._base_digest = ""
         self._looks = Batches(self._look)
+        self._reading = asyncio.Lock()
         self._listeners = listeners
         around = Surroundings(
             backend, self._current, self._fetched, self._changed, listeners.ready, listeners.thrashing
@@ -88,10 +95,7 @@ class Adapters:
             raise PreconditionFailed(f"adapter {asked.name!r} came with the engine", reason="ADAPTER_STATIC")
         known = self._shelf.records.get(asked.name)
         if known is None or known.source != asked.source:
-            found = await self._looks.do(asked.source)
-            if isinstance(found, BellhousingError):
-                raise found
-            asked = described(asked, found, registration.expected_digest)
+            asked = described(asked, await self._found(asked.source), registration.expected_digest)
         return self._view(await self._catalogue.put(asked, registration.expected_digest))
 
     async def import_directory(
@@ -128,9 +132,22 @@ class Adapters:
         except BellhousingError as error:
             return error
 
-    async def _look(self, sources: Sequence[str]) -> list[Contents | BellhousingError | None]:
+    async def _found(self, source: str) -> Contents | None:
+        """Look at a source. Large ones are read by themselves, one after another, so that others need not wait."""
+        found = await self._looks.do(source)
+        if isinstance(found, Large):
+            async with self._reading:
+                found = await asyncio.to_thread(self._contents, source)
+        if isinstance(found, BellhousingError):
+            raise found
+        return found
+
+    async def _look(self, sources: Sequence[str]) -> list[Contents | Large | BellhousingError | None]:
         """Look at sources in one thread: each thread of its own would cost more than most adapters take to read."""
-        return await asyncio.to_thread(lambda: [self._contents(source) for source in sources])
+        return await asyncio.to_thread(lambda: [self._contents_if_small(source) for source in sources])
+
+    def _contents_if_small(self, source: str) -> Contents | Large | BellhousingError | None:
+        return Large() if self._supply.bytes_at(source) > MOST_AT_ONCE else self._contents(source)
 
     def _contents(self, source: str) -> Contents | BellhousingError | None:
         try:
@@ -154,7 +171,9 @@ class Adapters:
 
     def page(self, wanted: Filter, after: str, size: int) -> tuple[list[AdapterView], str]:
         """Return at most `size` adapters whose names come after `after`, by name, and where the next page begins."""
-        records = filter(wanted.takes_record, self._after(after, wanted.prefix))
+        stirs = bool(wanted.states) and STIRRING.issuperset(wanted.states)
+        found = self._stirring(after, wanted.prefix) if stirs else self._after(after, wanted.prefix)
+        records = filter(wanted.takes_record, found)
         views = (view for view in map(self._view, records) if not wanted.states or view.state in wanted.states)
         page = list(islice(views, size + 1))
         return page[:size], page[size - 1].record.name if len(page) > size else ""
@@ -226,8 +245,12 @@ class Adapters:
 
     def watch(self, wanted: Filter) -> Changes:
         """Return the adapters of now and their changes from now on. `close` it in the end."""
-        present = [self._view(record) for record in self._after("", wanted.prefix)]
-        return Changes(Watch(self._shelf), present, self._view, wanted)
+        return Changes(Watch(self._shelf), list(self._after("", wanted.prefix)), self._view, wanted)
+
+    def _stirring(self, name: str, prefix: str) -> Iterator[AdapterRecord]:
+        """Yield of the records that `_after` yields those that may be in a state of `STIRRING`."""
+        names = (each for each in sorted(self._device.stirring()) if each > name and each.startswith(prefix))
+        return filter(None, map(self._current, names))
 
     def _after(self, name: str, prefix: str) -> Iterable[AdapterRecord]:
         statics = self._device.statics()

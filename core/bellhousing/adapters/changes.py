@@ -8,10 +8,10 @@ from bellhousing.adapters.views import AdapterView, Filter
 
 
 class Changes:
-    """Adapters as they were when the watch began, then each change; `close` it in the end."""
+    """The adapters that were registered when the watch began, then each change; `close` it in the end."""
 
     def __init__(
-        self, watch: Watch, present: list[AdapterView], view: Callable[[AdapterRecord], AdapterView], wanted: Filter
+        self, watch: Watch, present: list[AdapterRecord], view: Callable[[AdapterRecord], AdapterView], wanted: Filter
     ) -> None:
         self._watch = watch
         self._present = present
@@ -19,8 +19,11 @@ class Changes:
         self._wanted = wanted
 
     def present(self) -> Iterator[AdapterView]:
-        """Yield the wanted adapters of the beginning, by name."""
-        return filter(self._wanted.takes, self._present)
+        """Yield the wanted adapters of the beginning, by name, each in its state of now.
+
+        Of ten thousand adapters finding the states takes long: the reader gives others their turn in between.
+        """
+        return filter(self._wanted.takes, map(self._view, filter(self._wanted.takes_record, self._present)))
 
     async def next(self) -> tuple[Change, AdapterView]:
         """Return the next change of a wanted adapter. Raises `Overloaded` when the reader was too slow."""

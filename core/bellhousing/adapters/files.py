@@ -121,6 +121,14 @@ def find_weights(path: Path, rules: Rules) -> Path:
     return _checked(path, rules)
 
 
+def largest_file(path: Path) -> int:
+    """Return the size in bytes of a file, or of the largest in a directory; 0 when it cannot be read."""
+    try:
+        return max((file.stat().st_size for file in (path.iterdir() if path.is_dir() else (path,))), default=0)
+    except OSError:
+        return 0
+
+
 def adapters_in(path: Path) -> list[Path]:
     """Return what looks like an adapter directly below a directory, by name. Raises `PreconditionFailed`."""
     if not path.is_dir():

@@ -7,6 +7,8 @@ from typing import Literal
 from bellhousing.errors import BellhousingError, InvalidRequest, PreconditionFailed, Violation
 
 AdapterState = Literal["registered", "fetching", "host", "device", "failed"]
+STIRRING: frozenset[AdapterState] = frozenset({"fetching", "device", "failed"})
+"""States that few adapters are in, of however many that are registered."""
 STATIC_SOURCE = "engine"
 """Where an adapter comes from that the engine was started with; no URI, so none can be registered from there."""
 
