@@ -83,6 +83,26 @@ async def test_a_watch_tells_what_is_there_and_what_changes(tmp_path: Path) -> N
         changes.close()
 
 
+async def test_a_watch_tells_once_that_an_adapter_lost_its_tag(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with placed(root) as place:
+        for name in ("poet", "judge"):
+            await place.adapters.register(Registration(name, write(root, name), tags=("prod",)))
+        changes = place.adapters.watch(Filter(tags=("prod",)))
+        for name, tags in (("poet", ("old",)), ("poet", ("older",)), ("judge", ("old", "prod")), ("judge", ("old",))):
+            await place.adapters.register(Registration(name, write(root, name), tags=tags))
+        await place.adapters.register(Registration("clerk", write(root, "clerk"), tags=("prod",)))
+        told = []
+        while not told or told[-1][1] != "clerk":
+            change, view = await changes.next()
+            told.append((change, view.record.name, view.record.tags))
+        assert told == [
+            ("changed", "poet", ("old",)), ("changed", "judge", ("old", "prod")), ("changed", "judge", ("old",)),
+            ("registered", "clerk", ("prod",)),
+        ]  # fmt: skip
+        changes.close()
+
+
 async def test_pages_are_by_name_and_filters_hold_together(tmp_path: Path) -> None:
     root = tmp_path / "root"
     async with placed(root) as place:
