@@ -63,18 +63,6 @@ class Store:
         """Let go of the database."""
         self._engine.dispose()
 
-    def revision(self) -> int:
-        """Return the revision of the latest change."""
-        with self._reading() as connection:
-            return int(connection.execute(select(schema.registry.c.revision)).scalar_one())
-
-    def put(self, record: AdapterRecord) -> AdapterRecord:
-        """Register an adapter and return it as kept. Raises `AlreadyExists` as `put_all` tells."""
-        (outcome,) = self.put_all([record])
-        if isinstance(outcome, BellhousingError):
-            raise outcome
-        return outcome
-
     def put_all(self, records: Sequence[AdapterRecord], expected: Sequence[str] = ()) -> list[Outcome]:
         """Register adapters in one transaction; return for each the record as kept or why it was refused.
 
