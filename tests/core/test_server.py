@@ -177,24 +177,6 @@ async def test_an_unknown_model_is_not_found_and_the_near_name_told(serving: Ser
     assert refused.value.reason == "MODEL_NOT_FOUND"
 
 
-@pytest.mark.parametrize("letter", ["q", "%", "名"])
-async def test_a_long_name_is_not_found_as_a_short_one_is(serving: Serve, letter: str) -> None:
-    async with serving() as served:
-        for asked in ({"adapter": letter * 200_000}, {"model": letter * 200_000}):
-            with pytest.raises(NotFound) as refused:
-                await served.client.complete("abc", **asked)
-            assert refused.value.reason == f"{next(iter(asked)).upper()}_NOT_FOUND"
-            assert refused.value.name == letter * 128 + " ..."
-
-
-async def test_a_long_fault_is_told_cut(serving: Serve) -> None:
-    async with serving() as served:
-        with pytest.raises(InvalidRequest) as refused:
-            await served.client.register_adapter("poet", "file:///poet", tags=["名" * 100_000])
-        assert "must be 64 characters or fewer" in refused.value.message
-        assert len(refused.value.message) < 1_600
-
-
 async def test_an_unknown_adapter_is_not_found_whatever_else_is_wrong(serving: Serve) -> None:
     async with serving() as served:
         with pytest.raises(NotFound) as refused:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ class Store:
         with self._writing() as (connection, before):
             revision, known = before, _by_key(connection, records)
             outcomes, changed = list[Outcome](), dict[Key, AdapterRecord]()
-            for record, digest in zip_longest(records, expected, fillvalue=""):
+            for record, digest in zip(records, expected or [""] * len(records), strict=True):
                 key = (record.model, record.name)
                 outcome = _merged(known.get(key), record, digest)
                 if not isinstance(outcome, BellhousingError) and outcome != known.get(key):

@@ -92,7 +92,7 @@ async def test_a_watch_tells_once_that_an_adapter_lost_its_tag(tmp_path: Path) -
         for name, tags in (("poet", ("old",)), ("poet", ("older",)), ("judge", ("old", "prod")), ("judge", ("old",))):
             await place.adapters.register(Registration(name, write(root, name), tags=tags))
         await place.adapters.register(Registration("clerk", write(root, "clerk"), tags=("prod",)))
-        told = []
+        told: list[tuple[str, str, tuple[str, ...]]] = []
         while not told or told[-1][1] != "clerk":
             change, view = await changes.next()
             told.append((change, view.record.name, view.record.tags))

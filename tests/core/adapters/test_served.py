@@ -259,7 +259,7 @@ async def test_a_directory_that_cannot_be_an_adapter_ends_no_import(serving: Ser
         for name in ("good", "spoilt"):
             write(many, name)
         (many / "spoilt" / "adapter_config.json").write_text('{"base_model_name_or_path": "\\ud800"}')
-        shutil.copytree(os.fsencode(many / "good"), os.fsencode(many) + b"/k\xff")
+        shutil.copytree(many / "good", os.fsdecode(os.fsencode(many) + b"/k\xff"))
         *told, last = [message async for message in served.client.import_adapters(many.as_uri())]
         refused = {message.refused.name: message.refused.reason for message in told if message.HasField("refused")}
         assert refused == {"k\\udcff": "INVALID_REQUEST", "spoilt": "ADAPTER_FORMAT"}
