@@ -156,7 +156,7 @@ class Catalogue:
         self._threads.shutdown(wait=False)
 
     async def put(self, record: AdapterRecord, expected_digest: str = "") -> AdapterRecord:
-        """Register an adapter; return the record as kept. Raises what refuses it, see `Store.put_all`, and as `open`.
+        """Register an adapter; return the record as kept. Raises what refuses it and what `open` raises.
 
         Registrations that come together share a transaction.
         """
