@@ -22,10 +22,16 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. `models` empty means all."""
+    """Who calls. `models` empty means all; an operator may know of every tenant's adapters and the server's files."""
 
     tenant: str
     models: tuple[str, ...] = ()
+    is_operator: bool = False
+
+    @property
+    def sees(self) -> str | None:
+        """Return the tenant whose adapters the caller may know of; None for those of all."""
+        return None if self.is_operator else self.tenant
 
     def check_model(self, name: str) -> None:
         """Raise `PermissionDenied` when the caller may not use the model."""
@@ -34,7 +40,10 @@ class Caller:
 
 
 class Access:
-    """Checks callers against the configured tokens. Without tokens everyone may do everything."""
+    """Checks callers against the configured tokens. Without tokens everyone may do everything.
+
+    An operator is who may call Admin; without tokens, who names no tenant.
+    """
 
     def __init__(self, config: AuthConfig) -> None:
         self._tokens: dict[str, TokenConfig] = {token.sha256: token for token in config.tokens}
@@ -43,7 +52,8 @@ class Access:
         """Return who calls. Raises `Unauthenticated` or `PermissionDenied`."""
         metadata = dict(call.invocation_metadata() or ())
         if not self._tokens:
-            return Caller(_text(metadata.get(TENANT_KEY, ""))[:128])
+            tenant = _text(metadata.get(TENANT_KEY, ""))[:128]
+            return Caller(tenant, is_operator=not tenant)
         scheme, _, secret = _text(metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise Unauthenticated(
@@ -56,7 +66,7 @@ class Access:
         if service not in token.services:
             allowed = ", ".join(token.services)
             raise PermissionDenied(f"this token allows {allowed}, not {service}", reason="SERVICE_NOT_ALLOWED")
-        return Caller(token.tenant, token.models)
+        return Caller(token.tenant, token.models, is_operator="admin" in token.services)
 
 
 def _text(value: str | bytes) -> str:

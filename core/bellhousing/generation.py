@@ -55,6 +55,8 @@ class Generation:
         self.accepted = accepted
         self.timeline = timeline
         self.is_partial = False
+        self.lacked_adapter = False
+        """Whether it ended because its adapter could not be loaded."""
         self._plugins = plugins
         self._deadline = deadline
         self._ticket = Ticket(accepted.estimated_tokens, timeline.tenant, accepted.request.priority, deadline)
@@ -78,7 +80,7 @@ class Generation:
     async def _run_with(self, adapter: Wish, engine: Engine, send: Send) -> Report:
         timeline = self.timeline
         async with engine.admission.slot(self._ticket):
-            adapter.check()
+            self._check(adapter)
             if self._failure:
                 raise self._failure
             timeline.dispatched = time.monotonic_ns()
@@ -89,6 +91,13 @@ class Generation:
             finally:
                 await self._end_pump()
         return Report(self._stream.outcomes(), timeline, adapter.digest)
+
+    def _check(self, adapter: Wish) -> None:
+        try:
+            adapter.check()
+        except BellhousingError:
+            self.lacked_adapter = True
+            raise
 
     def fail(self, error: BellhousingError) -> None:
         """End the request with `error`, after what the reader was still owed."""

@@ -37,9 +37,12 @@ Loads = Callable[[], Awaitable[tuple[ModelLoad, ...]]]
 """Returns the load of every model of a server, by name."""
 
 
-async def load_of(model: ServedModel) -> ModelLoad:
-    """Return how busy a model is; what its engine tells is left out while there is none. Raises only defects."""
-    return _load(model, await _told(model))
+async def load_of(model: ServedModel, tenant: str | None = None) -> ModelLoad:
+    """Return how busy a model is, with the adapters that a tenant may know of; None for all. Raises only defects.
+
+    What its engine tells is left out while there is none.
+    """
+    return _load(model, await _told(model), tenant)
 
 
 async def loads_of(models: Models) -> tuple[ModelLoad, ...]:
@@ -68,7 +71,7 @@ async def _told_in_time(model: ServedModel) -> EngineLoad:
     return EngineLoad()
 
 
-def _load(model: ServedModel, engine: EngineLoad) -> ModelLoad:
+def _load(model: ServedModel, engine: EngineLoad, tenant: str | None = None) -> ModelLoad:
     gate = model.admission
     return ModelLoad(
         model=model.name,
@@ -80,8 +83,8 @@ def _load(model: ServedModel, engine: EngineLoad) -> ModelLoad:
         max_running=gate.limits.max_running,
         tokens_in_flight=gate.running_tokens,
         drain_rate=gate.requests_per_second(),
-        resident_adapters=tuple(model.adapters.resident()),
-        waiting_adapters=tuple(model.adapters.waiting()),
+        resident_adapters=tuple(model.adapters.resident(tenant)),
+        waiting_adapters=tuple(model.adapters.waiting(tenant)),
         adapter_slots=model.config.adapter_slots,
         engine=engine,
     )

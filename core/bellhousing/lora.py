@@ -85,11 +85,6 @@ def _check_gguf_tensors(name: str, found: AdapterHeader, base: Mapping[str, tupl
             raise _refused(name, f"{module}{GGUF_A} and {GGUF_B} of one rank that fit {shape}", f"{a} and {b}")
 
 
-def read_config(adapter: AdapterFiles) -> dict[str, Any]:
-    """Return the adapter_config.json beside an adapter's weights. Raises `PreconditionFailed`."""
-    return _config(adapter.name, Path(adapter.path))
-
-
 def _check_tensors(name: str, tensors: Shapes, base: Shapes, rank: int) -> None:
     halves = [key for key in tensors if A_MARK in key or B_MARK in key]
     if not halves:

@@ -12,6 +12,7 @@ from bellhousing.generation import Report
 from bellhousing.load import ModelLoad
 from bellhousing.models import ModelState, ServedModel
 from bellhousing.settings import EngineSettings
+from bellhousing.status import sendable
 from bellhousing.stream import SequenceOutcome
 from bellhousing.timeline import Timeline
 from bellhousing.v1 import admin_pb2 as admin
@@ -243,7 +244,7 @@ def adapter_message(view: AdapterView) -> admin.Adapter:
         rank=record.rank,
         target_modules=record.target_modules,
         state=f"ADAPTER_STATE_{view.state.upper()}",
-        state_detail=view.detail,
+        state_detail=sendable(view.detail),
         pinned=record.pinned,
         size_bytes=record.size_bytes,
         tenant=record.tenant,

@@ -1,7 +1,8 @@
 """Serve many LoRA adapters on a few places: `python multi_lora.py --backend vllm --model DIR`.
 
 It makes small adapters of random numbers in PEFT's format, starts a server, registers them all, asks for them at random
-with a few favourites, and tells what each said and how often one had to be loaded.
+with a few favourites, and tells what each said and how often one had to be loaded. It writes the files without `peft`,
+which would bring PyTorch along; the README says where that format is checked against `peft`.
 """
 
 import argparse

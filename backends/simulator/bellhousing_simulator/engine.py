@@ -67,7 +67,7 @@ class Engine:
         prompt_tokens = len(run.prompt)
         pace = Pace(self._options, self.life, request.sampling.seed)
         try:
-            cached = self.cache.take(request.adapter, run.prompt) if self.cache else 0
+            cached = self.cache.take(run.adapter_digest, run.prompt) if self.cache else 0
             yield Started(prompt_tokens, cached_tokens=cached)
             prefill_seconds = await pace.prefill(prompt_tokens - cached)
             while run.running:
@@ -106,6 +106,7 @@ class _Run:
         self, request: GenerationRequest, sampler: Sampler, prompt: tuple[int, ...], room: int, counters: Counters
     ) -> None:
         self.prompt = prompt
+        self.adapter_digest = sampler.chain.adapter_digest
         self.unpaused = 0
         self._sequences = [Sequence(request, index, sampler, prompt, room) for index in range(request.sampling.n or 1)]
         self.running = self._sequences

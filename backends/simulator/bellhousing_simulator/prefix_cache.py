@@ -20,9 +20,12 @@ class PrefixCache:
         self.hits = 0
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
-    def take(self, adapter: str, prompt: Sequence[int]) -> int:
-        """Note a prompt; return how many of its first tokens were there already, never all of them."""
-        keys, key = [], hash(adapter)
+    def take(self, adapter_digest: str, prompt: Sequence[int]) -> int:
+        """Note a prompt; return how many of its first tokens were there already, never all of them.
+
+        Weights are told apart by their digest: under one name there may be others later.
+        """
+        keys, key = [], hash(adapter_digest)
         for end in range(BLOCK, len(prompt), BLOCK):
             key = hash((key, tuple(prompt[end - BLOCK : end])))
             keys.append(key)

@@ -11,12 +11,12 @@ from bellhousing.adapters.catalogue import Catalogue, Change, Watch
 from bellhousing.adapters.changes import Changes
 from bellhousing.adapters.claims import Claim, NoWish, Wish
 from bellhousing.adapters.device import Device, Room, Surroundings
-from bellhousing.adapters.files import Contents, is_adapter
+from bellhousing.adapters.files import Contents, adapters_in
 from bellhousing.adapters.policies import POLICIES, PolicyName
-from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
-from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
+from bellhousing.adapters.record import STATIC_SOURCE, STIRRING, AdapterRecord
+from bellhousing.adapters.registration import DESCRIBED, Registration, described
 from bellhousing.adapters.supply import Supplied, Supply
-from bellhousing.adapters.views import AdapterView, Filter
+from bellhousing.adapters.views import AdapterView, Filter, without_details
 from bellhousing.backend import Backend
 from bellhousing.errors import BellhousingError, NotFound, PreconditionFailed
 from bellhousing.hookspecs import AdapterChange
@@ -24,6 +24,12 @@ from bellhousing.hookspecs import AdapterChange
 MOST_NEAR = 200
 """Names that are compared with one that is not known; more would take the event loop for too long."""
 IMPORT_BATCH = 256
+MOST_AT_ONCE = 64 << 20
+"""Bytes of a source that is looked at together with others."""
+
+
+class Large:
+    """What is found of a source that is too large to be looked at together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Adapters:
         self._shelf.listen(self._heard)
         self._base_digest = ""
         self._looks = Batches(self._look)
+        self._reading = asyncio.Lock()
         self._listeners = listeners
         around = Surroundings(
             backend, self._current, self._fetched, self._changed, listeners.ready, listeners.thrashing
@@ -88,13 +95,8 @@ class Adapters:
             raise PreconditionFailed(f"adapter {asked.name!r} came with the engine", reason="ADAPTER_STATIC")
         known = self._shelf.records.get(asked.name)
         if known is None or known.source != asked.source:
-            found = await self._looks.do(asked.source)
-            if isinstance(found, BellhousingError):
-                raise found
-            asked = described(asked, found, registration.expected_digest)
-        record = await self._catalogue.put(asked)
-        check_expected(record, registration.expected_digest)
-        return self._view(record)
+            asked = described(asked, await self._found(asked.source), registration.expected_digest)
+        return self._view(await self._catalogue.put(asked, registration.expected_digest))
 
     async def import_directory(
         self, source: str, template: Registration, prefix: str
@@ -104,7 +106,7 @@ class Adapters:
         What is wrong with one keeps no other from being registered. Raises `PreconditionFailed` for the directory.
         """
         path = self._supply.path(source)
-        folders = await asyncio.to_thread(lambda: sorted(f for f in path.iterdir() if is_adapter(f)))
+        folders = await asyncio.to_thread(adapters_in, path)
         for begin in range(0, len(folders), IMPORT_BATCH):
             wanted = [
                 replace(template, name=f"{prefix}{folder.name}", source=folder.as_uri())
@@ -130,9 +132,22 @@ class Adapters:
         except BellhousingError as error:
             return error
 
-    async def _look(self, sources: Sequence[str]) -> list[Contents | BellhousingError | None]:
+    async def _found(self, source: str) -> Contents | None:
+        """Look at a source. Large ones are read by themselves, one after another, so that others need not wait."""
+        found = await self._looks.do(source)
+        if isinstance(found, Large):
+            async with self._reading:
+                found = await asyncio.to_thread(self._contents, source)
+        if isinstance(found, BellhousingError):
+            raise found
+        return found
+
+    async def _look(self, sources: Sequence[str]) -> list[Contents | Large | BellhousingError | None]:
         """Look at sources in one thread: each thread of its own would cost more than most adapters take to read."""
-        return await asyncio.to_thread(lambda: [self._contents(source) for source in sources])
+        return await asyncio.to_thread(lambda: [self._contents_if_small(source) for source in sources])
+
+    def _contents_if_small(self, source: str) -> Contents | Large | BellhousingError | None:
+        return Large() if self._supply.bytes_at(source) > MOST_AT_ONCE else self._contents(source)
 
     def _contents(self, source: str) -> Contents | BellhousingError | None:
         try:
@@ -145,25 +160,38 @@ class Adapters:
         return self._view(self._known(name, tenant))
 
     async def look_up(self, name: str, tenant: str | None = None) -> AdapterView:
-        """Return an adapter as `find` does, after asking the registry for what is not known here."""
-        if self._current(name) is None:
+        """Return an adapter as `find` does, after asking the registry for what is not known here.
+
+        Another tenant's takes as long as one that does not exist.
+        """
+        record = self._current(name)
+        if record is None or not record.is_visible_to(tenant):
             await self._catalogue.catch_up()
         return self.find(name, tenant)
 
     def page(self, wanted: Filter, after: str, size: int) -> tuple[list[AdapterView], str]:
         """Return at most `size` adapters whose names come after `after`, by name, and where the next page begins."""
-        records = filter(wanted.takes_record, self._after(after, wanted.prefix))
+        stirs = bool(wanted.states) and STIRRING.issuperset(wanted.states)
+        found = self._stirring(after, wanted.prefix) if stirs else self._after(after, wanted.prefix)
+        records = filter(wanted.takes_record, found)
         views = (view for view in map(self._view, records) if not wanted.states or view.state in wanted.states)
         page = list(islice(views, size + 1))
         return page[:size], page[size - 1].record.name if len(page) > size else ""
 
-    def resident(self) -> list[str]:
-        """Return the names of the adapters on the device, sorted."""
-        return self._device.names()
+    def resident(self, tenant: str | None = None) -> list[str]:
+        """Return the names of the adapters on the device, sorted; with a tenant, of those that it may know of."""
+        return self._visible(self._device.names(), tenant)
 
-    def waiting(self) -> list[str]:
-        """Return the names of the adapters that requests wait for, sorted."""
-        return self._device.waiting()
+    def waiting(self, tenant: str | None = None) -> list[str]:
+        """Return the names of the adapters that requests wait for, sorted; with a tenant, as `resident`."""
+        return self._visible(self._device.waiting(), tenant)
+
+    def told(self, name: str, tenant: str | None, error: BellhousingError) -> BellhousingError:
+        """Return what is told of an adapter's failed load: all to operators (None) and its owner, else no message."""
+        record = self._current(name)
+        if tenant is None or (record is not None and record.tenant and record.tenant == tenant):
+            return error
+        return without_details(name, error)
 
     def claim(self, name: str, tenant: str) -> Wish:
         """Want an adapter for a request; its load begins at once. An empty name is the base model.
@@ -174,7 +202,7 @@ class Adapters:
             return NoWish()
         record = self._usable(self._known(name, tenant))
         if not record.is_static:
-            self._shelf.records[name] = record = self._catalogue.note_use(record, 0)
+            self._shelf.records[name] = record = self._catalogue.note_use(record)
         return self._device.claim(record)
 
     @asynccontextmanager
@@ -217,8 +245,12 @@ class Adapters:
 
     def watch(self, wanted: Filter) -> Changes:
         """Return the adapters of now and their changes from now on. `close` it in the end."""
-        present = [self._view(record) for record in self._after("", wanted.prefix)]
-        return Changes(Watch(self._shelf), present, self._view, wanted)
+        return Changes(Watch(self._shelf), list(self._after("", wanted.prefix)), self._view, wanted)
+
+    def _stirring(self, name: str, prefix: str) -> Iterator[AdapterRecord]:
+        """Yield of the records that `_after` yields those that may be in a state of `STIRRING`."""
+        names = (each for each in sorted(self._device.stirring()) if each > name and each.startswith(prefix))
+        return filter(None, map(self._current, names))
 
     def _after(self, name: str, prefix: str) -> Iterable[AdapterRecord]:
         statics = self._device.statics()
@@ -229,6 +261,13 @@ class Adapters:
 
     def _current(self, name: str) -> AdapterRecord | None:
         return self._device.statics().get(name) or self._shelf.records.get(name)
+
+    def _visible(self, names: list[str], tenant: str | None) -> list[str]:
+        """Return those that a tenant may know of. Of what was removed and is still in use only operators know."""
+        if tenant is None:
+            return names
+        records = ((name, self._current(name)) for name in names)
+        return [name for name, record in records if record is not None and record.is_visible_to(tenant)]
 
     def _known(self, name: str, tenant: str | None) -> AdapterRecord:
         record = self._current(name)
@@ -274,7 +313,7 @@ class Adapters:
         record = self._shelf.records.get(name)
         if record is not None:
             if change == "loaded":
-                self._shelf.records[name] = self._catalogue.note_use(record, 1)
+                self._shelf.records[name] = self._catalogue.note_load(record)
             self._shelf.tell("changed", self._shelf.records[name])
         self._listeners.changed(name, change, seconds)
 

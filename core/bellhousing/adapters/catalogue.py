@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.record import AdapterRecord, Changes, Key, Outcome
@@ -30,6 +30,16 @@ MISSED_BEATS, LEAST_BEAT_SECONDS = 3, 5.0
 MISS_SECONDS = 0.2
 """A name that is not known asks the store again at most so often, whoever asks for whatever names."""
 Answer = TypeVar("Answer")
+
+
+class Use(NamedTuple):
+    """When an adapter was last used, in Unix seconds, and how often it was loaded."""
+
+    last: float
+    loads: int
+
+
+UNUSED = Use(0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +114,14 @@ class Catalogue:
         self._syncing = asyncio.Lock()
         self._catching = asyncio.Lock()
         self._caught_up = -MISS_SECONDS
-        self._used: dict[Key, tuple[float, int]] = {}
-        self._writes = Batches(self.put_all)
+        self._used: dict[Key, Use] = {}
+        self._writing: dict[Key, Use] = {}
+        self._writes = Batches(self._put_together)
         self._beat: asyncio.Task[None] | None = None
 
     def shelf(self, model: str) -> Shelf:
         """Return the records of a model."""
         return self._shelves.setdefault(model, Shelf())
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the store has been read."""
-        return self._store is not None
 
     async def open_if_there(self) -> None:
         """Open the registry unless it is one that is made when it is first needed, and was not needed yet."""
@@ -149,13 +155,13 @@ class Catalogue:
             await self._run(store.close)
         self._threads.shutdown(wait=False)
 
-    async def put(self, record: AdapterRecord) -> AdapterRecord:
-        """Register an adapter; return the record as kept. Raises `AlreadyExists`, and what `open` raises.
+    async def put(self, record: AdapterRecord, expected_digest: str = "") -> AdapterRecord:
+        """Register an adapter; return the record as kept. Raises what refuses it and what `open` raises.
 
         Registrations that come together share a transaction.
         """
         await self.open()
-        outcome = await self._writes.do(record)
+        outcome = await self._writes.do((record, expected_digest))
         if isinstance(outcome, BellhousingError):
             raise outcome
         return outcome
@@ -163,24 +169,26 @@ class Catalogue:
     async def put_all(self, records: Sequence[AdapterRecord]) -> list[Outcome]:
         """Register adapters in one transaction; return the record or the refusal of each."""
         await self.open()
-        outcomes = await self._run(self._opened.put_all, records)
-        for outcome in outcomes:
-            if isinstance(outcome, AdapterRecord):
-                self.shelf(outcome.model).take(outcome)
-        return outcomes
+        return [self._kept(outcome) for outcome in await self._run(self._opened.put_all, records)]
+
+    async def _put_together(self, asked: Sequence[tuple[AdapterRecord, str]]) -> list[Outcome]:
+        records = [record for record, _ in asked]
+        expected = [digest for _, digest in asked]
+        return [self._kept(outcome) for outcome in await self._run(self._opened.put_all, records, expected)]
+
+    def _kept(self, outcome: Outcome) -> Outcome:
+        return outcome if isinstance(outcome, BellhousingError) else self._take_record(outcome)
 
     async def change(self, model: str, name: str, **fields: Any) -> AdapterRecord:
         """Change fields of a record. Raises `NotFound` when another replica has removed it."""
         await self.open()
-        record = await self._run(lambda: self._opened.change(model, name, **fields))
-        self.shelf(model).take(record)
-        return record
+        return self._take_record(await self._run(lambda: self._opened.change(model, name, **fields)))
 
     async def remove(self, model: str, name: str) -> bool:
         """Forget an adapter; return whether there was one."""
         await self.open()
         was_there = await self._run(self._opened.remove, model, name)
-        self.shelf(model).drop(name)
+        self._drop(model, name)
         return was_there
 
     async def catch_up(self) -> None:
@@ -199,11 +207,17 @@ class Catalogue:
         except BellhousingError as error:
             logger.warning("adapters are looked up as last known: %s", error)
 
-    def note_use(self, record: AdapterRecord, loads: int) -> AdapterRecord:
-        """Note that an adapter was used now and loaded so often; the store hears of it within `sync_seconds`."""
-        now, key = time.time(), (record.model, record.name)
-        self._used[key] = (now, self._used.get(key, (0.0, 0))[1] + loads)
-        return replace(record, last_used=now, load_count=record.load_count + loads)
+    def note_use(self, record: AdapterRecord) -> AdapterRecord:
+        """Note that a request used an adapter now; the store hears of it within `sync_seconds`."""
+        return self._note(record, Use(time.time(), 0))
+
+    def note_load(self, record: AdapterRecord) -> AdapterRecord:
+        """Note that an adapter was brought onto the device; the store hears of it within `sync_seconds`."""
+        return self._note(record, Use(0.0, 1))
+
+    def _note(self, record: AdapterRecord, use: Use) -> AdapterRecord:
+        _add(self._used, (record.model, record.name), use)
+        return _with_use(record, use)
 
     @property
     def _opened(self) -> "Store":
@@ -225,18 +239,25 @@ class Catalogue:
             await asyncio.sleep(self._sync_seconds)
 
     async def _exchange(self) -> None:
-        used, self._used = self._used, {}
-        try:
-            if used:
-                await self._run(self._opened.note_use, used)
-        except BellhousingError:
-            self._used = {**used, **self._used}
-            raise
+        if self._used:
+            await self._write_use()
         if self._location.is_shared:
             lasting = MISSED_BEATS * max(self._sync_seconds, LEAST_BEAT_SECONDS)
             await self._run(self._opened.beat, self.replica, list(self.held()), time.time(), lasting)
             self.holders = await self._run(self._opened.holders, time.time())
             await self._sync()
+
+    async def _write_use(self) -> None:
+        """Add to the store's statistics. What it fails to take is kept; a cancelled call ends by itself."""
+        self._writing, self._used = self._used, {}
+        try:
+            await asyncio.shield(self._run(self._opened.note_use, self._writing))
+        except BellhousingError:
+            for key, use in self._writing.items():
+                _add(self._used, key, use)
+            raise
+        finally:
+            self._writing = {}
 
     async def _sync(self) -> None:
         async with self._syncing:
@@ -247,15 +268,39 @@ class Catalogue:
             there = {(record.model, record.name) for record in changes.records}
             for model, shelf in self._shelves.items():
                 for name in [name for name in shelf.names if (model, name) not in there]:
-                    shelf.drop(name)
+                    self._drop(model, name)
         for model, name in changes.removed:
-            self.shelf(model).drop(name)
+            self._drop(model, name)
         for record in changes.records:
-            self.shelf(record.model).take(record)
+            self._take_record(record)
         self._revision = changes.revision
+
+    def _take_record(self, record: AdapterRecord) -> AdapterRecord:
+        """Take over a record of the store, with the uses that the store was not told of yet; return what is known."""
+        key = (record.model, record.name)
+        for pending in (self._writing, self._used):
+            record = _with_use(record, pending.get(key, UNUSED))
+        shelf = self.shelf(record.model)
+        shelf.take(record)
+        return shelf.records[record.name]
+
+    def _drop(self, model: str, name: str) -> None:
+        self.shelf(model).drop(name)
+        self._used.pop((model, name), None)
 
     async def _run(self, work: Callable[..., Answer], *arguments: Any) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _add(uses: dict[Key, Use], key: Key, more: Use) -> None:
+    known = uses.get(key, UNUSED)
+    uses[key] = Use(max(known.last, more.last), known.loads + more.loads)
+
+
+def _with_use(record: AdapterRecord, use: Use) -> AdapterRecord:
+    if use == UNUSED:
+        return record
+    return replace(record, last_used=max(record.last_used, use.last), load_count=record.load_count + use.loads)
 
 
 def _open_store(url: str) -> "Store":

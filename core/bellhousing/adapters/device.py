@@ -93,6 +93,10 @@ class Device:
             return "failed", self._failures[record.name]
         return ("host" if self._supply.is_here(record) else "registered"), ""
 
+    def stirring(self) -> set[str]:
+        """Return the names of the adapters in state device, fetching or failed, and of a few others perhaps."""
+        return {*self._stays, *self._waits, *self._failures}
+
     def leases(self, name: str) -> int:
         """Return how many requests use an adapter now."""
         return self._stays[name].leases if name in self._stays else 0

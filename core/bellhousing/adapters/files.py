@@ -20,6 +20,8 @@ SAFE_SUFFIXES = (".safetensors", ".gguf")
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 CONFIG = "adapter_config.json"
 MOST_CONFIG_BYTES = 1 << 20
+MOST_TEXT, MOST_MODULES_TEXT = 1024, 32_768
+"""Characters of one name that a configuration tells, and of all its modules: every listing has them."""
 CHUNK = 1 << 20
 SETTLED_SECONDS = 2.0
 
@@ -119,9 +121,30 @@ def find_weights(path: Path, rules: Rules) -> Path:
     return _checked(path, rules)
 
 
-def is_adapter(path: Path) -> bool:
-    """Tell whether a directory looks like one adapter, without reading it."""
-    return path.is_dir() and any(file.suffix in SAFE_SUFFIXES for file in path.iterdir())
+def largest_file(path: Path) -> int:
+    """Return the size in bytes of a file, or of the largest in a directory; 0 when it cannot be read."""
+    try:
+        return max((file.stat().st_size for file in (path.iterdir() if path.is_dir() else (path,))), default=0)
+    except OSError:
+        return 0
+
+
+def adapters_in(path: Path) -> list[Path]:
+    """Return what looks like an adapter directly below a directory, by name. Raises `PreconditionFailed`."""
+    if not path.is_dir():
+        raise _format(path, "a directory", "a file")
+    try:
+        return sorted(filter(_is_adapter, path.iterdir()))
+    except OSError as error:
+        raise _gone(path, error) from error
+
+
+def _is_adapter(path: Path) -> bool:
+    """Tell whether a directory looks like one adapter, or may be one that nobody may read."""
+    try:
+        return path.is_dir() and any(file.suffix in SAFE_SUFFIXES for file in path.iterdir())
+    except OSError:
+        return True
 
 
 def _checked(file: Path, rules: Rules) -> Path:
@@ -163,11 +186,17 @@ def _configuration(path: Path, rules: Rules) -> dict[str, Any]:
         raise _format(file, "a JSON object", type(found).__name__)
     rank = found.get("r")
     base = found.get("base_model_name_or_path")
+    base = base if isinstance(base, str) else ""
+    modules = _modules(found)
+    if not all(len(text) <= MOST_TEXT and text.isprintable() for text in (base, *modules)):
+        raise _format(file, f"names of {MOST_TEXT} printable characters or fewer", "others")
+    if sum(map(len, modules)) > MOST_MODULES_TEXT:
+        raise _format(file, f"target_modules of {MOST_MODULES_TEXT} characters or fewer together", "more")
     return {
         "config_digest": f"sha256:{hashlib.sha256(raw).hexdigest()}",
-        "base_model": base if isinstance(base, str) else "",
+        "base_model": base,
         "rank": rank if isinstance(rank, int) and 0 < rank < 1 << 16 else 0,
-        "target_modules": _modules(found),
+        "target_modules": modules,
     }
 
 

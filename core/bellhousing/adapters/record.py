@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from bellhousing.errors import BellhousingError, InvalidRequest, Violation
+from bellhousing.errors import BellhousingError, InvalidRequest, PreconditionFailed, Violation
 
 AdapterState = Literal["registered", "fetching", "host", "device", "failed"]
+STIRRING: frozenset[AdapterState] = frozenset({"fetching", "device", "failed"})
+"""States that few adapters are in, of however many that are registered."""
 STATIC_SOURCE = "engine"
 """Where an adapter comes from that the engine was started with; no URI, so none can be registered from there."""
 
@@ -97,3 +99,11 @@ def check_digest(digest: str) -> None:
     """Raise `InvalidRequest` for an expected digest that is none; empty is fine."""
     if digest and not DIGEST.fullmatch(digest):
         raise InvalidRequest([Violation("expected_digest", f"must be sha256: and 64 hex digits, found {digest!r}")])
+
+
+def other_digest(record: AdapterRecord, expected: str) -> PreconditionFailed:
+    """Return the refusal of an adapter whose weights are not those that an operator expects."""
+    return PreconditionFailed(
+        f"adapter {record.name!r}: expected digest {expected}, found {record.digest or 'none yet'}",
+        reason="DIGEST_MISMATCH",
+    )

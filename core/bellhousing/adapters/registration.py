@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 from bellhousing.adapters.files import Contents
-from bellhousing.adapters.record import AdapterRecord, check_digest, check_fields
-from bellhousing.errors import PreconditionFailed
+from bellhousing.adapters.record import AdapterRecord, check_digest, check_fields, other_digest
 
 DESCRIBED = ("digest", "config_digest", "base_model", "rank", "target_modules", "size_bytes")
 """Fields of a record that its files tell."""
@@ -47,14 +46,6 @@ def described(asked: AdapterRecord, contents: Contents | None, expected_digest: 
     if contents is None:
         return replace(asked, digest=expected_digest)
     record = replace(asked, **{name: getattr(contents, name) for name in DESCRIBED})
-    check_expected(record, expected_digest)
+    if expected_digest and record.digest != expected_digest:
+        raise other_digest(record, expected_digest)
     return record
-
-
-def check_expected(record: AdapterRecord, expected: str) -> None:
-    """Raise `PreconditionFailed` when an operator expects other weights; an empty digest expects none."""
-    if expected and record.digest != expected:
-        raise PreconditionFailed(
-            f"adapter {record.name!r}: expected digest {expected}, found {record.digest or 'none yet'}",
-            reason="DIGEST_MISMATCH",
-        )

@@ -16,13 +16,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, case, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bellhousing.adapters import schema
-from bellhousing.adapters.record import AdapterRecord, Changes, Key, Outcome
+from bellhousing.adapters.record import AdapterRecord, Changes, Key, Outcome, other_digest
 from bellhousing.errors import AlreadyExists, BellhousingError, ConfigurationError, EngineUnavailable, NotFound
 
 BUSY_SECONDS = 10.0
@@ -62,30 +62,19 @@ class Store:
         """Let go of the database."""
         self._engine.dispose()
 
-    def revision(self) -> int:
-        """Return the revision of the latest change."""
-        with self._reading() as connection:
-            return int(connection.execute(select(schema.registry.c.revision)).scalar_one())
-
-    def put(self, record: AdapterRecord) -> AdapterRecord:
-        """Register an adapter and return it as kept. Raises `AlreadyExists` as `put_all` tells."""
-        (outcome,) = self.put_all([record])
-        if isinstance(outcome, BellhousingError):
-            raise outcome
-        return outcome
-
-    def put_all(self, records: Sequence[AdapterRecord]) -> list[Outcome]:
+    def put_all(self, records: Sequence[AdapterRecord], expected: Sequence[str] = ()) -> list[Outcome]:
         """Register adapters in one transaction; return for each the record as kept or why it was refused.
 
         The same name, source and tenant again is fine: new tags replace the old, a pin is set, a new base is taken, and
-        all else stays. Another source or tenant is `AlreadyExists`.
+        all else stays. Another source or tenant is `AlreadyExists`; another digest than the `expected` one, where that
+        is not empty, is `PreconditionFailed`. What is refused changes nothing.
         """
         with self._writing() as (connection, before):
             revision, known = before, _by_key(connection, records)
             outcomes, changed = list[Outcome](), dict[Key, AdapterRecord]()
-            for record in records:
+            for record, digest in zip(records, expected or [""] * len(records), strict=True):
                 key = (record.model, record.name)
-                outcome = _merged(known.get(key), record)
+                outcome = _merged(known.get(key), record, digest)
                 if not isinstance(outcome, BellhousingError) and outcome != known.get(key):
                     revision += 1
                     outcome = changed[key] = known[key] = replace(outcome, revision=revision)
@@ -138,12 +127,16 @@ class Store:
             return Changes(now, records, tuple((row.model, row.name) for row in removed), is_whole)
 
     def note_use(self, used: Mapping[Key, tuple[float, int]]) -> None:
-        """Add to statistics: for each adapter when it was last used, in Unix seconds, and how many loads to add."""
+        """Add to statistics: for each adapter when it was last used, in Unix seconds, and how many loads to add.
+
+        A use before the latest one known changes nothing, nor does 0. It is no change that `changes_since` tells.
+        """
         table = schema.adapters
         with self._writing() as (connection, _):
             for (model, name), (last_used, loads) in sorted(used.items()):
                 where = (table.c.model == model) & (table.c.name == name)
-                values = {"last_used": last_used, "load_count": table.c.load_count + loads}
+                latest = case((table.c.last_used < last_used, last_used), else_=table.c.last_used)
+                values = {"last_used": latest, "load_count": table.c.load_count + loads}
                 connection.execute(table.update().where(where).values(values))
 
     def beat(self, replica: str, held: Iterable[Key], now: float, lasting: float = REPLICA_SECONDS) -> None:
@@ -274,7 +267,7 @@ def _by_key(connection: Connection, records: Sequence[AdapterRecord]) -> dict[Ke
     return found
 
 
-def _merged(known: AdapterRecord | None, asked: AdapterRecord) -> Outcome:
+def _merged(known: AdapterRecord | None, asked: AdapterRecord, expected: str) -> Outcome:
     if known is None:
         return asked
     if known.source != asked.source:
@@ -283,6 +276,8 @@ def _merged(known: AdapterRecord | None, asked: AdapterRecord) -> Outcome:
         return AlreadyExists(
             f"adapter {asked.name!r} is registered for tenant {known.tenant!r}, found {asked.tenant!r}"
         )
+    if expected and known.digest != expected:
+        return other_digest(known, expected)
     return replace(
         known,
         tags=asked.tags or known.tags,

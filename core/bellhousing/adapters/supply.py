@@ -8,7 +8,7 @@ from pathlib import Path
 from bellhousing.adapters import fetching
 from bellhousing.adapters.cache import AdapterCache, Held
 from bellhousing.adapters.fetching import SourceRules
-from bellhousing.adapters.files import Contents, Rules, Stamp, read, verify
+from bellhousing.adapters.files import Contents, Rules, Stamp, largest_file, read, verify
 from bellhousing.adapters.record import AdapterRecord
 from bellhousing.errors import PreconditionFailed
 
@@ -57,6 +57,15 @@ class Supply:
         for oldest in list(self._looked)[:-MOST_LOOKED]:
             self._looked.pop(oldest, None)
         return contents
+
+    def bytes_at(self, source: str) -> int:
+        """Return the size of a local source's largest file, 0 where none can be read. Blocks."""
+        if not fetching.is_local(source):
+            return 0
+        try:
+            return largest_file(fetching.local_path(source, self._rules))
+        except PreconditionFailed:
+            return 0
 
     def path(self, source: str) -> Path:
         """Return the path of a local source. Raises `PreconditionFailed`."""

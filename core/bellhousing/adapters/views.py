@@ -1,9 +1,10 @@
-"""An adapter as it is now, and which ones are wanted."""
+"""An adapter as it is now, which ones are wanted, and what strangers are told of a failure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from bellhousing.adapters.record import AdapterRecord, AdapterState
+from bellhousing.errors import BellhousingError, EngineFault, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,19 @@ class Filter:
             and (not self.base_model or record.base_model == self.base_model)
             and record.name.startswith(self.prefix)
         )
+
+
+def without_details(name: str, error: BellhousingError) -> BellhousingError:
+    """Return the failure of an adapter's load without its message, which may name the server's files and addresses.
+
+    Kind, reason and when to try again stay.
+    """
+    if isinstance(error, NotFound):
+        return NotFound("adapter", name)
+    kind = type(error) if type(error).__init__ is BellhousingError.__init__ else EngineFault
+    return kind(
+        f"adapter {name!r} could not be loaded ({error.reason}); who operates this server can see why",
+        reason=error.reason,
+        backend=error.backend,
+        retry_after=error.retry_after,
+    )

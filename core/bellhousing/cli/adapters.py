@@ -1,5 +1,6 @@
 """`bellhousing adapters …`: the registry of a running server and what is on its device."""
 
+import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from bellhousing.v1 import discovery_pb2
 COLUMNS = ("adapter", "state", "rank", "size", "tenant", "tags", "pinned", "loads", "digest")
 TOP_COLUMNS = ("adapter", "state", "running", "loads", "last used", "size", "pinned", "replicas")
 SHOWN_DIGEST = len("sha256:") + 12
-TOP_SECONDS = 1.0
+TOP_SECONDS, RESTING_SECONDS = 1.0, 10.0
+STIRRING = (pb.ADAPTER_STATE_FETCHING, pb.ADAPTER_STATE_DEVICE, pb.ADAPTER_STATE_FAILED)
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 Name = Annotated[str, Argument(help="The adapter's name.", show_default=False)]
@@ -86,7 +88,10 @@ def add_adapter(
     digest: Annotated[str, Option(help="Refuse other weights than those with this digest, `sha256:…`.")] = "",
     as_lines: Json = False,
 ) -> None:
-    """Register an adapter. Nothing is loaded yet; the same name and source again changes nothing.
+    """Register an adapter. Nothing is loaded yet.
+
+    The same name, source and owner again is fine: tags given replace those known, `--pin` is set, and it belongs to the
+    model that is served now.
 
     The server must allow the source: `adapter_roots` and `adapter_sources` of its configuration.
 
@@ -219,16 +224,39 @@ def top(
 ) -> None:
     """Show the adapters on the device and those used last, every second, until Ctrl-C.
 
+    Those that are not on the device nor on their way are asked for every ten seconds.
+
     Example: `bellhousing adapters top`
     """
     with connection.client() as client, _display(as_lines=as_lines) as display:
+        shown = _Shown(client, model, rows)
         while True:
             load = client.load(model)
-            found = sorted(client.adapters(model=model), key=_activity, reverse=True)[:rows]
-            display(load, found)
+            display(load, shown.latest())
             if once:
                 return
             time.sleep(TOP_SECONDS)
+
+
+class _Shown:
+    """The adapters that `top` shows, at most `rows`. Of thousands most rest: those are asked for seldom."""
+
+    def __init__(self, client: Client, model: str, rows: int) -> None:
+        self._client = client
+        self._model = model
+        self._rows = rows
+        self._resting: list[pb.Adapter] = []
+        self._due = 0.0
+
+    def latest(self) -> list[pb.Adapter]:
+        """Return those on the device first, and then by their latest use."""
+        if time.monotonic() >= self._due:
+            everything = (each for each in self._client.adapters(model=self._model) if each.state not in STIRRING)
+            self._resting = heapq.nlargest(self._rows, everything, key=_activity)
+            self._due = time.monotonic() + RESTING_SECONDS
+        found = {each.name: each for each in self._resting}
+        found |= {each.name: each for each in self._client.adapters(model=self._model, states=STIRRING)}
+        return heapq.nlargest(self._rows, found.values(), key=_activity)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import time
 from collections.abc import AsyncIterator
 
 from bellhousing.access import Access
-from bellhousing.adapters import AdapterView, Change, Filter, Registration
+from bellhousing.adapters import AdapterState, AdapterView, Change, Filter, Registration
 from bellhousing.errors import InvalidRequest, Unsupported, Violation
 from bellhousing.messages import adapter_message, duration_message
 from bellhousing.models import Models, ServedModel
 from bellhousing.services.calls import Context, streaming, unary
+from bellhousing.status import sendable
 from bellhousing.v1 import admin_pb2 as pb
 from bellhousing.v1 import admin_pb2_grpc
 
@@ -18,6 +19,13 @@ CHANGES: dict[Change, pb.AdapterChange] = {
     "registered": pb.ADAPTER_CHANGE_REGISTERED,
     "changed": pb.ADAPTER_CHANGE_CHANGED,
     "removed": pb.ADAPTER_CHANGE_REMOVED,
+}
+STATES: dict[int, AdapterState] = {
+    pb.ADAPTER_STATE_REGISTERED: "registered",
+    pb.ADAPTER_STATE_FETCHING: "fetching",
+    pb.ADAPTER_STATE_HOST: "host",
+    pb.ADAPTER_STATE_DEVICE: "device",
+    pb.ADAPTER_STATE_FAILED: "failed",
 }
 
 
@@ -62,7 +70,7 @@ class AdapterOperations(admin_pb2_grpc.AdminServicer):
                 yield pb.ImportAdaptersResponse(registered=adapter_message(outcome), total=total)
             else:
                 done.refused += 1
-                refused = pb.RefusedAdapter(name=name, reason=outcome.reason, message=str(outcome))
+                refused = pb.RefusedAdapter(name=sendable(name), reason=outcome.reason, message=sendable(str(outcome)))
                 yield pb.ImportAdaptersResponse(refused=refused, total=total)
         yield pb.ImportAdaptersResponse(done=done, total=total)
 
@@ -103,8 +111,11 @@ class AdapterOperations(admin_pb2_grpc.AdminServicer):
         size = request.page_size or DEFAULT_PAGE
         if size > MAX_PAGE:
             raise InvalidRequest([Violation("page_size", f"must be at most {MAX_PAGE}, found {size}")])
-        states = [pb.AdapterState.Name(state).removeprefix("ADAPTER_STATE_").lower() for state in request.states]
-        wanted = Filter(request.name_prefix, states, request.tenant, frozenset(request.tags), request.base_model)  # type: ignore[arg-type]
+        unknown = set(request.states).difference(STATES)
+        if unknown:
+            raise InvalidRequest([Violation("states", f"must be states of an adapter, found {min(unknown)}")])
+        states = [STATES[state] for state in request.states]
+        wanted = Filter(request.name_prefix, states, request.tenant, frozenset(request.tags), request.base_model)
         page, token = model.adapters.page(wanted, request.page_token, size)
         return pb.ListAdaptersResponse(adapters=map(adapter_message, page), next_page_token=token)
 

@@ -8,7 +8,6 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
 import grpc.aio
-from google.rpc import status_pb2
 
 from bellhousing.errors import BellhousingError, EngineFault, Unsupported
 from bellhousing.status import DETAILS_KEY, rpc_status
@@ -72,9 +71,7 @@ async def abort(context: Context, error: Exception, *, partial_output: bool = Fa
     if isinstance(error, grpc.aio.AbortError):
         raise error
     status = rpc_status(as_ours(error), partial_output=partial_output)
-    await context.abort(
-        STATUS_CODES[status.code], status.message, ((DETAILS_KEY, _bounded(status).SerializeToString()),)
-    )
+    await context.abort(STATUS_CODES[status.code], status.message, ((DETAILS_KEY, status.SerializeToString()),))
     raise AssertionError("abort always raises")
 
 
@@ -86,12 +83,3 @@ def as_ours(error: Exception) -> BellhousingError:
         return Unsupported("the backend of this model has no such operation")
     logger.error("a defect of the server", exc_info=error)
     return EngineFault(f"the server failed with {type(error).__name__}; see its log", reason="SERVER_DEFECT")
-
-
-def _bounded(status: status_pb2.Status, limit: int = 6_000) -> status_pb2.Status:
-    """Return the status small enough for the trailers, which peers limit to 8 KiB in all."""
-    if len(status.message) > limit // 4:
-        status.message = status.message[: limit // 4] + " ..."
-    while status.ByteSize() > limit and status.details:
-        del status.details[-1]
-    return status

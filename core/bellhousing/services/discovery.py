@@ -40,13 +40,13 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
     @unary
     async def GetLoad(self, request: pb.GetLoadRequest, context: Context) -> pb.GetLoadResponse:
         """Return how busy a model is."""
-        model = self._model(request.model, context)
-        return pb.GetLoadResponse(load=load_message(await load_of(model)))
+        model, tenant = self._seen(request.model, context)
+        return pb.GetLoadResponse(load=load_message(await load_of(model, tenant)))
 
     @streaming
     async def WatchLoad(self, request: pb.WatchLoadRequest, context: Context) -> AsyncIterator[pb.WatchLoadResponse]:
         """Return how busy a model is, again and again."""
-        model = self._model(request.model, context)
+        model, tenant = self._seen(request.model, context)
         interval = DEFAULT_INTERVAL_SECONDS
         if request.HasField("interval"):
             interval = request.interval.ToNanoseconds() / 1e9
@@ -54,11 +54,15 @@ class DiscoveryService(discovery_pb2_grpc.DiscoveryServicer):
                 fault = f"must be at least {MIN_INTERVAL_SECONDS:g} s, found {interval:g} s"
                 raise InvalidRequest([Violation("interval", fault)])
         while True:
-            yield pb.WatchLoadResponse(load=load_message(await load_of(model)))
+            yield pb.WatchLoadResponse(load=load_message(await load_of(model, tenant)))
             await asyncio.sleep(interval)
 
     def _model(self, name: str, context: Context) -> ServedModel:
+        return self._seen(name, context)[0]
+
+    def _seen(self, name: str, context: Context) -> tuple[ServedModel, str | None]:
+        """Return a model and the tenant whose adapters the caller may know of, None for those of all."""
         caller = self._access.caller(context, "discovery")
         model = self._models.find(name)
         caller.check_model(model.name)
-        return model
+        return model, caller.sees

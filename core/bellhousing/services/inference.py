@@ -137,6 +137,7 @@ class _Call:
         self._model: ServedModel | None = None
         self._accepted: AcceptedRequest | None = None
         self._generation: Generation | None = None
+        self._sees: str | None = ""
 
     @property
     def is_partial(self) -> bool:
@@ -172,7 +173,7 @@ class _Call:
     ) -> tuple[ServedModel, Generation]:
         """Return what is to run and note on the timeline what becomes known. Raises any `BellhousingError`."""
         caller = self._access.caller(context, "inference")
-        timeline.tenant = caller.tenant
+        timeline.tenant, self._sees = caller.tenant, caller.sees
         model = self._model = self._models.find(request.model)
         timeline.model, timeline.backend = model.name, model.config.backend
         caller.check_model(model.name)
@@ -209,6 +210,10 @@ class _Call:
             timeline.code, timeline.reason = "OK", timeline.finish_reasons[0]
         except BaseException as error:
             timeline.code, timeline.reason = _verdict(error, deadline)
+            if generation.lacked_adapter and isinstance(error, BellhousingError):
+                told = model.adapters.told(timeline.adapter, self._sees, error)
+                if told is not error:
+                    raise told from error
             raise
         finally:
             timeline.finished = time.monotonic_ns()

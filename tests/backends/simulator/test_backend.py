@@ -132,6 +132,15 @@ async def test_an_adapter_loaded_again_under_its_name_has_the_new_weights(simula
     assert outputs[0] == outputs[2] != outputs[1]
 
 
+async def test_new_weights_under_a_name_find_nothing_that_the_old_ones_cached(simulate: Simulate) -> None:
+    backend = await simulate(prefix_cache=True)
+    cached = []
+    for digest in ("sha256:01", "sha256:01", "sha256:02", "sha256:01"):
+        await backend.load_adapter(adapter("poet", digest))
+        cached.append((await generate(backend, request("a" * 40, adapter="poet"))).started.cached_tokens)
+    assert cached == [0, 32, 0, 32]
+
+
 async def test_unloading_an_unknown_adapter_names_the_known_ones(simulate: Simulate) -> None:
     backend = await simulate()
     await backend.load_adapter(adapter("poet", "sha256:01"))

@@ -42,7 +42,7 @@ def tell(*words: str) -> None:
 def operate(store: Store, cache: AdapterCache, what: str, name: str, seed: int) -> None:
     """Do one operation."""
     if what == "put":
-        store.put(AdapterRecord("sim", name, f"file:///{name}", digest=f"sha256:{name}", tags=(name, "all")))
+        store.put_all([AdapterRecord("sim", name, f"file:///{name}", digest=f"sha256:{name}", tags=(name, "all"))])
     elif what == "remove":
         store.remove("sim", name)
     elif what in ("pin", "free"):

@@ -104,7 +104,7 @@ def verify(url: str, file: Path, folder: Path, expected: Expected) -> None:
     revisions = [record.revision for record in changes.records]
     assert len(set(revisions)) == len(revisions)
     assert max(revisions, default=0) <= changes.revision
-    store.put(AdapterRecord("other", "alive", "file:///alive"))
+    store.put_all([AdapterRecord("other", "alive", "file:///alive")])
     assert store.remove("other", "alive")
     store.close()
     entries = list((folder / "entries").iterdir()) if (folder / "entries").is_dir() else []

@@ -1,5 +1,6 @@
 """Every way in which a source can be wrong, each with its own reason."""
 
+import json
 import os
 import threading
 import zipfile
@@ -86,6 +87,10 @@ async def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     for spoil in (
         lambda: (folder / "adapter_config.json").write_text("[" * 100_000),
         lambda: (folder / "adapter_config.json").write_text("[]"),
+        lambda: (folder / "adapter_config.json").write_text('{"target_modules": ["\\ud800"]}'),
+        lambda: (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "\\ud800"}'),
+        lambda: (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "x" * 1025})),
+        lambda: (folder / "adapter_config.json").write_text(json.dumps({"target_modules": ["x" * 1000] * 33})),
         lambda: (folder / "second.safetensors").write_bytes(b"more"),
         lambda: become_a_pipe(weights),
         lambda: weights.unlink(),

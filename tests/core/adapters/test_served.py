@@ -2,18 +2,22 @@
 
 import asyncio
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bellhousing import AsyncClient, RetryPolicy
-from bellhousing.errors import NotFound, PermissionDenied
+from bellhousing.errors import InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
 from bellhousing.hookspecs import ThrashEvent, hookimpl
 from bellhousing.testing import Served
 from bellhousing.v1 import admin_pb2 as pb
+from bellhousing.v1 import discovery_pb2, discovery_pb2_grpc
 from tests.core.adapters.places import write
 from tests.core.conftest import Serve
 
@@ -37,6 +41,20 @@ async def test_adapters_and_pins_survive_a_restart_and_serve_with_their_digest(s
         assert done.finished.adapter_digest == added.digest == f"sha256:{hashlib.sha256(b'poet').hexdigest()}"
 
 
+async def test_a_refused_registration_changes_nothing_and_a_load_is_no_use(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        source = write(tmp_path / "root", "poet")
+        await served.client.register_adapter("poet", source, tags=["prod"])
+        digest = "sha256:" + "0" * 64
+        with pytest.raises(PreconditionFailed) as refused:
+            await served.client.register_adapter("poet", source, tags=["test"], pinned=True, expected_digest=digest)
+        assert refused.value.reason == "DIGEST_MISMATCH"
+        await served.client.load_adapter("poet")
+        found = await served.client.adapter("poet")
+        assert (list(found.tags), found.pinned, found.load_count) == (["prod"], False, 1)
+        assert not found.HasField("last_used")
+
+
 async def test_another_tenants_adapter_is_not_found_nor_named(serving: Serve, tmp_path: Path) -> None:
     async with serving(**settings(tmp_path)) as served:
         await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")
@@ -51,15 +69,92 @@ async def test_another_tenants_adapter_is_not_found_nor_named(serving: Serve, tm
                     assert "private" not in refused.value.message.replace(repr(name), "")
 
 
+def token(name: str, *services: str) -> dict[str, Any]:
+    """A token that is its tenant's name."""
+    allowed = {"services": services} if services else {}
+    return {"sha256": hashlib.sha256(name.encode()).hexdigest(), "tenant": name, **allowed}
+
+
+def speaking(served: Served, name: str) -> AsyncClient:
+    return AsyncClient(served.address, token=name, retry=RetryPolicy(attempts=1))
+
+
+async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: Serve, tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    given["config"]["auth"] = {"tokens": [token("op", "admin", "discovery"), token("acme"), token("beta")]}
+    async with (
+        serving(**given) as served,
+        speaking(served, "op") as operator,
+        speaking(served, "acme") as acme,
+        speaking(served, "beta") as beta,
+    ):
+        for name, tenant in (("private", "acme"), ("shared", "")):
+            await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+            await operator.load_adapter(name)
+        for client, seen in ((operator, True), (acme, True), (beta, False)):
+            expected = ["private", "shared"] if seen else ["shared"]
+            assert list((await client.load()).resident_adapters) == expected
+        stub: Any = discovery_pb2_grpc.DiscoveryStub(served.client._channel)
+        metadata = (("authorization", "Bearer beta"),)
+        watched = await anext(aiter(stub.WatchLoad(discovery_pb2.WatchLoadRequest(), metadata=metadata)))
+        assert list(watched.load.resident_adapters) == ["shared"]
+
+
+async def test_without_tokens_the_load_names_all_unless_a_tenant_is_named(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")
+        await served.client.load_adapter("private")
+        for tenant, expected in (("", ["private"]), ("acme", ["private"]), ("beta", [])):
+            async with AsyncClient(served.address, tenant=tenant, retry=RetryPolicy(attempts=1)) as client:
+                assert list((await client.load()).resident_adapters) == expected
+
+
+async def test_another_tenants_adapter_takes_as_long_as_one_that_does_not_exist(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        await served.client.register_adapter("private", write(tmp_path / "root", "private"), tenant="acme")
+        adapters = served.model.adapters
+        for name in ("private", "nothing"):
+            with pytest.raises(NotFound):
+                await adapters.look_up("nobody", "beta")  # the registry is asked again only some time after this
+            began = time.monotonic()
+            with pytest.raises(NotFound):
+                await adapters.look_up(name, "beta")
+            assert time.monotonic() - began > 0.1
+
+
+async def test_why_a_load_failed_names_files_to_operators_and_the_owner_only(serving: Serve, tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    given["config"]["auth"] = {"tokens": [token("op", "admin", "inference"), token("acme"), token("beta")]}
+    async with (
+        serving(**given) as served,
+        speaking(served, "op") as operator,
+        speaking(served, "acme") as acme,
+        speaking(served, "beta") as beta,
+    ):
+        for name, tenant in (("private", "acme"), ("shared", "")):
+            await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
+            (tmp_path / "root" / name / "adapter_model.safetensors").unlink()
+        asked = (
+            (operator, "shared", True),
+            (acme, "private", True),
+            (acme, "shared", False),
+            (beta, "shared", False),
+        )
+        for client, name, tells in asked:
+            with pytest.raises(PreconditionFailed) as failed:
+                await client.complete("abc", adapter=name, max_tokens=1)
+            assert failed.value.reason == "ADAPTER_FORMAT"
+            assert (str(tmp_path) in str(failed.value)) == tells
+
+
 async def test_the_registry_is_for_operators_only(serving: Serve, tmp_path: Path) -> None:
     given = settings(tmp_path)
-    token = {"sha256": hashlib.sha256(b"user").hexdigest(), "tenant": "acme"}
-    given["config"]["auth"] = {"tokens": [token]}
+    given["config"]["auth"] = {"tokens": [token("acme")]}
     async with (
         serving(
             **{**given, "model": {**given["model"]}},
         ) as served,
-        AsyncClient(served.address, token="user", retry=RetryPolicy(attempts=1)) as client,
+        speaking(served, "acme") as client,
     ):
         for call in (client.adapter("x"), client.pin_adapter("x"), anext(aiter(client.watch_adapters()))):
             with pytest.raises(PermissionDenied):
@@ -156,6 +251,30 @@ async def test_lists_watches_and_imports_go_over_the_contract(serving: Serve, tm
             (pb.ADAPTER_CHANGE_PRESENT, "n0"), (pb.ADAPTER_CHANGE_PRESENT, "n2"), (pb.ADAPTER_CHANGE_COMPLETE, ""),
             (pb.ADAPTER_CHANGE_REMOVED, "n0"),
         ]  # fmt: skip
+
+
+async def test_a_directory_that_cannot_be_an_adapter_ends_no_import(serving: Serve, tmp_path: Path) -> None:
+    many = tmp_path / "root" / "many"
+    async with serving(**settings(tmp_path)) as served:
+        for name in ("good", "spoilt"):
+            write(many, name)
+        (many / "spoilt" / "adapter_config.json").write_text('{"base_model_name_or_path": "\\ud800"}')
+        shutil.copytree(many / "good", os.fsdecode(os.fsencode(many) + b"/k\xff"))
+        *told, last = [message async for message in served.client.import_adapters(many.as_uri())]
+        refused = {message.refused.name: message.refused.reason for message in told if message.HasField("refused")}
+        assert refused == {"k\\udcff": "INVALID_REQUEST", "spoilt": "ADAPTER_FORMAT"}
+        assert (last.done.registered, last.done.refused) == (1, 2)
+        with pytest.raises(PreconditionFailed) as no_directory:
+            await anext(aiter(served.client.import_adapters((many / "good" / "adapter_model.safetensors").as_uri())))
+        assert no_directory.value.reason == "ADAPTER_FORMAT"
+
+
+@pytest.mark.parametrize("state", [0, 99])
+async def test_a_state_that_no_adapter_has_is_refused(serving: Serve, tmp_path: Path, state: Any) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await anext(aiter(served.client.adapters(states=[state])))
+        assert [violation.field for violation in refused.value.violations] == ["states"]
 
 
 async def test_the_default_registry_is_a_file_made_at_the_first_registration(

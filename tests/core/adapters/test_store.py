@@ -1,5 +1,6 @@
 """The registry's database."""
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -10,16 +11,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bellhousing.adapters import Catalogue, Location
 from bellhousing.adapters.record import AdapterRecord
 from bellhousing.adapters.store import REPLICA_SECONDS, Store
-from bellhousing.errors import AlreadyExists, ConfigurationError, EngineUnavailable, NotFound
+from bellhousing.errors import (
+    AlreadyExists,
+    BellhousingError,
+    ConfigurationError,
+    EngineUnavailable,
+    NotFound,
+    PreconditionFailed,
+)
 
 POET = AdapterRecord("sim", "poet", "file:///poet", digest="sha256:1", rank=8, target_modules=("k", "q"), tags=("a",))
 
 
+def put(store: Store, record: AdapterRecord) -> AdapterRecord:
+    """Register an adapter and return it as kept. Raises what refuses it."""
+    (outcome,) = store.put_all([record])
+    if isinstance(outcome, BellhousingError):
+        raise outcome
+    return outcome
+
+
 def test_what_was_registered_is_there_after_a_restart(url: str) -> None:
     store = Store(url)
-    kept = store.put(POET)
+    kept = put(store, POET)
     store.close()
     again = Store(url)
     assert again.changes_since(-1).records == (kept,)
@@ -28,20 +45,33 @@ def test_what_was_registered_is_there_after_a_restart(url: str) -> None:
 
 def test_the_same_registration_again_changes_nothing_and_new_tags_or_a_pin_are_taken(url: str) -> None:
     store = Store(url)
-    first = store.put(POET)
-    assert store.put(replace(POET, tags=())) == first
-    assert store.revision() == 1
-    changed = store.put(replace(POET, tags=("b",), pinned=True))
+    first = put(store, POET)
+    assert put(store, replace(POET, tags=())) == first
+    assert store.changes_since(-1).revision == 1
+    changed = put(store, replace(POET, tags=("b",), pinned=True))
     assert (changed.tags, changed.pinned, changed.digest, changed.revision) == (("b",), True, "sha256:1", 2)
 
 
 def test_a_name_belongs_to_its_first_source_and_tenant(url: str) -> None:
     store = Store(url)
-    store.put(POET)
+    put(store, POET)
     with pytest.raises(AlreadyExists, match="registered from file:///poet, found file:///other"):
-        store.put(replace(POET, source="file:///other"))
+        put(store, replace(POET, source="file:///other"))
     with pytest.raises(AlreadyExists, match="registered for tenant '', found 'acme'"):
-        store.put(replace(POET, tenant="acme"))
+        put(store, replace(POET, tenant="acme"))
+
+
+def test_a_registration_that_expects_other_weights_changes_nothing(url: str) -> None:
+    store = Store(url)
+    kept = put(store, POET)
+    wanted = replace(POET, tags=("b",), pinned=True, base_digest="sha256:2")
+    refused, taken = store.put_all([wanted, replace(POET, name="judge")], ["sha256:0", ""])
+    assert isinstance(refused, PreconditionFailed)
+    assert refused.reason == "DIGEST_MISMATCH"
+    assert store.changes_since(-1).records == (kept, taken)
+    (changed,) = store.put_all([wanted], ["sha256:1"])
+    assert isinstance(changed, AdapterRecord)
+    assert changed.tags == ("b",)
 
 
 def test_another_replica_is_told_what_changed_and_what_was_removed(url: str) -> None:
@@ -54,7 +84,7 @@ def test_another_replica_is_told_what_changed_and_what_was_removed(url: str) -> 
     assert [record.name for record in changes.records] == ["clerk"]
     assert changes.removed == (("sim", "judge"),)
     assert other.changes_since(changes.revision).records == ()
-    store.put(replace(POET, name="judge"))
+    put(store, replace(POET, name="judge"))
     assert other.changes_since(changes.revision).removed == ()
 
 
@@ -79,17 +109,47 @@ def test_a_replica_that_is_not_heard_of_holds_nothing_any_more(url: str) -> None
 
 def test_uses_add_up_over_replicas(url: str) -> None:
     one, two = Store(url), Store(url)
-    one.put(POET)
+    put(one, POET)
     one.note_use({("sim", "poet"): (5.0, 2)})
     two.note_use({("sim", "poet"): (7.0, 3)})
+    one.note_use({("sim", "poet"): (6.0, 1)})  # told late
+    one.note_use({("sim", "poet"): (0.0, 1)})  # a load without a use
     (record,) = one.changes_since(-1).records
-    assert (record.last_used, record.load_count) == (7.0, 5)
+    assert (record.last_used, record.load_count) == (7.0, 7)
+
+
+async def test_uses_that_the_registry_was_not_told_of_yet_outlive_a_change(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/adapters.db"
+    catalogue = Catalogue(Location(url), "one", sync_seconds=60)
+    kept = await catalogue.put(POET)
+    used = catalogue.note_load(catalogue.note_use(kept))
+    changed = await catalogue.change("sim", "poet", pinned=True)
+    assert (changed.load_count, changed.last_used, changed.pinned) == (1, used.last_used, True)
+    assert catalogue.shelf("sim").records["poet"] == changed
+    await catalogue.close()
+    (record,) = Store(url).changes_since(-1).records
+    assert (record.load_count, record.last_used) == (1, used.last_used)
+
+
+async def test_loads_that_a_registry_could_not_take_are_added_to_later_ones(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/adapters.db"
+    catalogue = Catalogue(Location(url), "one", sync_seconds=0.02)
+    kept = await catalogue.put(POET)
+    database = sqlite3.connect(f"{tmp_path}/adapters.db", isolation_level=None)
+    database.execute("ALTER TABLE adapters RENAME TO away")
+    for _ in range(2):
+        catalogue.note_load(kept)
+        await asyncio.sleep(0.1)
+    database.execute("ALTER TABLE away RENAME TO adapters")
+    await catalogue.close()
+    (record,) = Store(url).changes_since(-1).records
+    assert (record.load_count, record.last_used) == (2, 0.0)
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE adapters; --", '"', "%", "\\", "名", "a\nb"])
 def test_text_that_looks_like_sql_is_only_text(url: str, name: str) -> None:
     store = Store(url)
-    store.put(replace(POET, name=name, source=name, tenant=name, tags=(name,)))
+    put(store, replace(POET, name=name, source=name, tenant=name, tags=(name,)))
     (record,) = store.changes_since(-1).records
     assert (record.name, record.source, record.tenant, record.tags) == (name, name, name, (name,))
     assert store.remove("sim", name)
@@ -102,7 +162,7 @@ def test_racing_registrations_have_one_winner_and_each_revision_is_given_once(ur
     def register(store: Store, source: str) -> None:
         for number in range(25):
             try:
-                outcomes.append(store.put(replace(POET, name=f"n{number}", source=source)).source)
+                outcomes.append(put(store, replace(POET, name=f"n{number}", source=source)).source)
             except AlreadyExists:
                 outcomes.append("refused")
 
@@ -115,7 +175,7 @@ def test_racing_registrations_have_one_winner_and_each_revision_is_given_once(ur
     assert len(records) == 25
     assert outcomes.count("refused") == 75
     assert sorted(record.revision for record in records) == list(range(1, 26))
-    assert stores[0].revision() == 25
+    assert stores[0].changes_since(-1).revision == 25
 
 
 steps = st.lists(
@@ -137,7 +197,7 @@ def test_two_replicas_that_follow_the_changes_see_the_same(tmp_path: Path, wante
             elif what == "pin":
                 store.change("sim", name, pinned=True)
             else:
-                store.put(AdapterRecord("sim", name, f"file:///{what}"))
+                put(store, AdapterRecord("sim", name, f"file:///{what}"))
         except (AlreadyExists, NotFound):
             pass
         follower = which  # each follows at its own pace

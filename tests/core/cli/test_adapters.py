@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bellhousing.cli.adapters import _Shown
+from bellhousing.client import Client
+from bellhousing.v1 import admin_pb2 as pb
 from tests.core.adapters.places import write
 from tests.core.cli.conftest import Run, serving
 
@@ -52,6 +55,23 @@ def test_an_adapter_is_added_listed_loaded_pinned_and_removed(run: Run, place: t
     assert gone.code == 2
     assert "no adapter named 'poet'" in gone.err
     assert run("adapters", "remove", "poet", "--missing-ok", *at).code == 0
+
+
+def test_top_shows_what_stirs_at_once_and_asks_seldom_for_what_rests(place: tuple[str, Path]) -> None:
+    address, root = place
+    with Client(address) as client:
+        for name in ("first", "second"):
+            client.register_adapter(name, write(root, name))
+        shown = _Shown(client, "", rows=10)
+        assert {"first", "second"} <= {adapter.name for adapter in shown.latest()}
+        client.load_adapter("second")
+        client.register_adapter("third", write(root, "third"))
+        found = shown.latest()
+        assert (found[0].name, found[0].state) == ("second", pb.ADAPTER_STATE_DEVICE)
+        assert "first" in {adapter.name for adapter in found}
+        assert "third" not in {adapter.name for adapter in found}
+        for name in ("first", "second", "third"):
+            client.unload_adapter(name, forget=True)
 
 
 def test_an_import_tells_what_was_refused_and_exits_with_1(run: Run, place: tuple[str, Path]) -> None:
