@@ -12,6 +12,7 @@ from bellhousing_conformance.calls import Address
 from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.report.comparison import changes, matrix
+from bellhousing_conformance.report.samples import as_recorded, read_samples, write_samples
 from bellhousing_conformance.report.verify import disagreements
 from bellhousing_conformance.report.writers import WRITERS, read_report, write_report
 from bellhousing_conformance.runner import Plan, run
@@ -31,6 +32,13 @@ async def folder(tmp_path: Path) -> Path:
 
 async def test_a_report_is_borne_out_by_its_samples(folder: Path) -> None:
     assert disagreements(*read_report(folder), CHECKS) == []
+
+
+def test_what_is_judged_is_what_a_reader_of_the_file_gets_down_to_the_order_of_keys(tmp_path: Path) -> None:
+    rows = [{"kind": "place", "told": {"8": -0.75, "10": -0.5, 7: -0.1 - 0.2}}]
+    judged = as_recorded(rows)
+    read = read_samples(tmp_path, *write_samples(tmp_path, "Z1-1", judged))
+    assert [list(row["told"].items()) for row in read] == [list(row["told"].items()) for row in judged]
 
 
 async def test_a_changed_sample_is_noticed(folder: Path) -> None:
