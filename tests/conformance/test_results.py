@@ -30,16 +30,15 @@ def published(folder: Path, *targets: str, more: tuple[str, ...] = ()) -> tuple[
 
 @pytest.mark.slow
 def test_one_command_judges_what_is_there_and_names_what_is_absent(tmp_path: Path) -> None:
-    code, document = published(tmp_path, SIMULATOR, ABSENT, NO_PYTHON)
+    code, document = published(tmp_path, f"{SIMULATOR}reference = 'no/such/weights'\n", ABSENT, NO_PYTHON)
     assert code == 0
     assert "| profile | sim | gone | far |" in document
     assert re.search(r"\| core \| \*\*PASS\*\* (\d+) of \1 passed \| absent \| absent \|", document)
     assert "- **gone** absent: no backend named 'no-such-backend' is installed" in document
     assert "(install it)" in document
     assert "- **far** absent: there is no interpreter no/such/python" in document
-    assert (
-        read_report(tmp_path / "sim")[0].checks[0].reproduce.startswith("bellhousing conformance run --start=simulator")
-    )
+    reproduce = read_report(tmp_path / "sim")[0].checks[0].reproduce
+    assert reproduce == "bellhousing conformance run --start=simulator --tier smoke --seed 1 --check C01"
     assert (tmp_path / "matrix.html").is_file()
 
 
