@@ -112,6 +112,13 @@ def test_every_form_is_written(folder: Path) -> None:
     assert fromstring((folder / "report.xml").read_text()).find("testsuite") is not None
 
 
+def test_a_report_replaces_an_earlier_one_and_nothing_else(folder: Path) -> None:
+    report, _ = read_report(folder)
+    (folder / "samples" / "notes.jsonl").touch()
+    write_report(report.model_copy(update={"checks": report.checks[:1]}), folder)
+    assert {file.name for file in (folder / "samples").iterdir()} == {"C03-1.jsonl", "notes.jsonl"}
+
+
 async def test_two_equal_reports_have_no_changes(folder: Path) -> None:
     report, _ = read_report(folder)
     assert changes(report, report) == []

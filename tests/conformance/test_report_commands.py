@@ -118,3 +118,29 @@ def test_a_token_of_the_environment_is_there_for_other_commands(monkeypatch: pyt
 
     monkeypatch.setenv("BELLHOUSING_TOKEN", "t")
     assert asyncio.run(address())
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (("--target=127.0.0.1",), "target '127.0.0.1': expected HOST:PORT"),
+    (("--target=127.0.0.1:99999",), "target '127.0.0.1:99999': expected HOST:PORT"),
+    (("--target=127.0.0.1:1", "--against=b"), "target 'b': expected HOST:PORT"),
+    (("--start=simulator", "--python=no/such/python"), "interpreter 'no/such/python': expected a program that runs"),
+    (("--target=127.0.0.1:1", "--output=taken"), "'taken': expected a place to write to, found File exists"),
+    (("--target=127.0.0.1:1", "--output=taken/below"), "expected a place to write to, found Not a directory"),
+    (("--target=127.0.0.1:1", "--known-issues=known.toml"), "expected the id of a check, found 'ZZ9'"),
+])  # fmt: skip
+def test_a_mistake_of_the_operator_is_told_before_the_run(
+    flags: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    Path("known.toml").write_text('[[known]]\ncheck = "ZZ9"\nissue = "https://example.org/1"\nexpires = 2020-01-31\n')
+    ended = invoked("run", "--check=C03", *flags)
+    assert isinstance(ended.exception, ConfigurationError), ended.exception
+    assert words in ended.exception.message
+    assert not Path("conformance-report/report.json").exists()
+
+
+def test_a_page_that_cannot_be_written_is_a_mistake_of_the_operator(good: Path) -> None:
+    ended = invoked("diff", good, good, "--html", good / "report.json" / "d.html")
+    assert isinstance(ended.exception, ConfigurationError)

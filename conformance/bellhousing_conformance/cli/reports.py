@@ -17,6 +17,7 @@ from bellhousing_conformance.load.report import REPORT_FILE
 from bellhousing_conformance.load.report import disagreements as load_disagreements
 from bellhousing_conformance.report.comparison import KINDS, Change, Difference, Matrix, changes, differences
 from bellhousing_conformance.report.comparison import matrix as matrix_of
+from bellhousing_conformance.report.folder import writing
 from bellhousing_conformance.report.html import difference_html, matrix_html
 from bellhousing_conformance.report.markdown import difference_markdown, matrix_markdown
 from bellhousing_conformance.report.reading import Cell, word
@@ -129,5 +130,6 @@ def _cell(cell: Cell) -> Text:
 
 def _write(file: Path | None, page: Callable[[], str]) -> None:
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(page(), encoding="utf-8")
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(page(), encoding="utf-8")

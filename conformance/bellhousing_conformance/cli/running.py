@@ -27,6 +27,7 @@ from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected, tier_of
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.oracles.reference import open_reference
+from bellhousing_conformance.report.folder import make_folder
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.reading import cell, counted, standing, word
@@ -186,7 +187,7 @@ def add(app: typer.Typer) -> None:
         whom: Whom,
         what: What,
         measures: Measures,
-        output: Annotated[Path, Option(help="Folder of the report; what it holds is replaced.")] = DEFAULT_FOLDER,
+        output: Annotated[Path, Option(help="Folder of the report; replaces an earlier one.")] = DEFAULT_FOLDER,
     ) -> None:
         """Judge a server and write the report.
 
@@ -224,6 +225,7 @@ def add(app: typer.Typer) -> None:
 
 async def _run(whom: Whom, what: What, measures: Measures, output: Path) -> ConformanceReport:
     plan = what.plan(whom, measures)
+    make_folder(output)
     async with whom.reached(whom.silence) as target:
         with RunDisplay(stderr, plan.checks) as display:
             return await run(target, plan, output, display)
