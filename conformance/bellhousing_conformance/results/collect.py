@@ -164,7 +164,7 @@ async def absence(entry: Entry) -> str:
             )  # fmt: skip
             output, _ = await process.communicate()
     except (OSError, TimeoutError) as error:
-        return f"{python} does not tell its backends: {error or 'no answer'}"
+        return f"{python} does not tell its backends: {str(error) or 'no answer'}"
     return _absence(entry, python, output)
 
 

@@ -90,17 +90,13 @@ def hooks_of(server: ServerProcess, model: Mapping[str, Any], metrics: Hook | No
         await server.stop()
         return ""
 
-    async def kill() -> str:
-        await server.kill()
-        return ""
-
     async def rss() -> str:
         return str(_resident_bytes(server.pid))
 
     async def stats() -> str:
         return json.dumps(_stats(sessions))
 
-    known: dict[HookName, Hook] = {"start": start, "stop": stop, "kill": kill, "rss": rss, "stats": stats}
+    known: dict[HookName, Hook] = {"start": start, "stop": stop, "rss": rss, "stats": stats}
     if metrics:
         known["metrics"] = metrics
     fault = fault_hook(server, model)

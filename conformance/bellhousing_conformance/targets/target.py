@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -63,7 +64,7 @@ class TargetFile(Strict):
     silence_seconds: float = Field(SILENCE_SECONDS, gt=0)
     loading_seconds: float = Field(LOADING_SECONDS, ge=0)
     tls: TlsFile | None = None
-    hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
+    hooks: Mapping[HookName, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     adapters: tuple[str, ...] = ()
     metrics: str = ""
 
