@@ -16,7 +16,10 @@ from bellhousing_conformance.verdict import Judgement, Row, Rows, Status, Tier
 TARGET, OTHER = "target", "other"
 """Values of a row's `side`."""
 
-NOTHING = "the other side has no samples: --against names another target, or the report of a run with --record"
+NOTHING = (
+    "there is nothing to compare with: a run with --record keeps its samples for a later --against, and the report of "
+    "a run without it has none"
+)
 
 Observe = Callable[[Calls, discovery_pb2.Model], Awaitable[list[Row]]]
 Comparison = Callable[[Rows, Rows, float], Judgement]

@@ -13,6 +13,7 @@ from bellhousing.v1 import admin_pb2, discovery_pb2, inference_pb2
 from bellhousing_conformance import checks
 from bellhousing_conformance.judges import Judge, all_hold
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.stats import ALPHAS
 from bellhousing_conformance.targets.hooks import HookName
 from bellhousing_conformance.verdict import TIERS, Tier
 
@@ -88,6 +89,11 @@ class Check:
     def order(self) -> tuple[int, str]:
         """Where it comes in a run: by profile, then by id."""
         return PROFILES.index(self.profile), self.id
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The level of significance of each attempt that it may take."""
+        return ALPHAS if self.two_stage else ALPHAS[:1]
 
     def is_in(self, tier: Tier) -> bool:
         """Tell whether a run of this tier has the check: a tier has the checks of the smaller ones."""

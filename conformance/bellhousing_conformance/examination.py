@@ -20,7 +20,7 @@ from bellhousing_conformance.preflight import is_answering
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import Attempt, Result
 from bellhousing_conformance.report.samples import as_recorded
-from bellhousing_conformance.stats import ALPHAS, SECOND_STAGE_SCALE
+from bellhousing_conformance.stats import SECOND_STAGE_SCALE
 from bellhousing_conformance.support import is_declared, rejection_fault
 from bellhousing_conformance.targets.hooks import HookFailed, Hooks
 from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
@@ -115,10 +115,9 @@ class Examiner:
         return await self._attempts(check)
 
     async def _attempts(self, check: Check) -> Examined:
-        stages = ALPHAS if check.two_stage else ALPHAS[:1]
         attempts: list[Attempt] = []
         kept: list[list[Row]] = []
-        for number, alpha in enumerate(stages, 1):
+        for number, alpha in enumerate(check.levels, 1):
             attempt, rows = await self._attempt(check, number, alpha)
             attempts.append(attempt)
             kept.append(rows)

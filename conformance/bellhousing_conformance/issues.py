@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from bellhousing.errors import ConfigurationError
 from bellhousing.settings import Strict
+from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.toml_file import read_toml
 
 
@@ -24,7 +26,14 @@ class KnownFile(Strict):
 
 
 def load_issues(file: Path) -> dict[str, str]:
-    """Return the issue of each check whose failure is known and has not expired. Raises `ConfigurationError`."""
+    """Return the issue of each check whose failure is known and has not expired.
+
+    Raises `ConfigurationError`, also for a check that does not exist.
+    """
     told = read_toml(KnownFile, file, "known issues")
+    ids = {check.id for check in catalogue()}
+    for entry in told.known:
+        if entry.check not in ids:
+            raise ConfigurationError(f"known issues {str(file)!r}: expected the id of a check, found {entry.check!r}")
     today = datetime.now(UTC).date()
     return {entry.check: entry.issue for entry in told.known if entry.expires >= today}

@@ -114,13 +114,11 @@ async def _reach(target: Target) -> None:
     if address.startswith("unix:"):
         return
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise Unjudgeable(f"target {address!r}: expected HOST:PORT")
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except (OSError, TimeoutError) as error:
-        raise Unjudgeable(f"no server can be reached at {address} ({error or 'no answer'})") from error
+        raise Unjudgeable(f"no server can be reached at {address} ({str(error) or 'no answer'})") from error
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()

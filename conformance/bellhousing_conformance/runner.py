@@ -82,7 +82,7 @@ class _Log:
     subject: Subject | None = None
     against: Subject | None = None
     failure: str = ""
-    suite: Suite = field(default_factory=lambda: _suite())  # noqa: PLW0108 - it is defined below
+    suite: Suite = field(default_factory=lambda: this_suite())  # noqa: PLW0108 - it is defined below
     """Taken when the run begins: files that change meanwhile are not what ran."""
 
     def add(self, examined: Examined) -> None:
@@ -211,7 +211,8 @@ def _subject(target: Target, model: discovery_pb2.Model, reference: Reference | 
     return subject.model_copy(update={"oracle": oracle.name}) if oracle else subject
 
 
-def _suite() -> Suite:
+def this_suite() -> Suite:
+    """Return what judges here."""
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     contract = [file.DESCRIPTOR.serialized_pb for file in (inference_pb2, discovery_pb2, admin_pb2)]
     return Suite(

@@ -94,6 +94,7 @@ async def test_an_earlier_report_takes_the_place_of_the_other_target(tmp_path: P
         recorded = await judged(served.address, before, record=True)
         report = await judged(served.address, now, against=RecordedOther(recorded, before))
     assert statuses(recorded) == [Status.NOT_RUN] * 2
+    assert "a run with --record keeps its samples for a later --against" in recorded.checks[0].problems[0]
     assert statuses(report) == [Status.PASS] * 2
 
 

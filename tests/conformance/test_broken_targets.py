@@ -21,7 +21,6 @@ from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.saboteurs.proxy import proxied
 from bellhousing_conformance.saboteurs.saboteur import Saboteur
 from bellhousing_conformance.targets.hooks import Hooks
-from bellhousing_conformance.targets.started import hooks_of
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 from tests.conformance.targets import (
@@ -89,16 +88,16 @@ async def test_a_stream_of_no_messages_is_the_targets_fault(tmp_path: Path) -> N
 
 
 async def test_a_server_that_dies_in_the_run_keeps_what_was_seen_before(tmp_path: Path) -> None:
-    @check("Z1", title="t", clause="bellhousing.v1.Usage", profile="core", finds="f", hooks=("kill",))
-    async def killing(probe: Probe) -> None:
-        await probe.hooks.call("kill")
-        await probe.generate(max_tokens=1)
-
     async with ServerProcess([{"backend": "simulator"}]) as server:
         await server.wait_serving(60)
+
+        @check("Z1", title="t", clause="bellhousing.v1.Usage", profile="core", finds="f")
+        async def killing(probe: Probe) -> None:
+            await server.kill()
+            await probe.generate(max_tokens=1)
+
         checks = [*selected("smoke", "", ["C03"]), killing, *selected("smoke", "", ["S02"])]
-        target = Target(Address(server.address), hooks=hooks_of(server, {"backend": "simulator"}), silence=2.0)
-        report = await run(target, Plan(checks, "smoke", 1), tmp_path)
+        report = await run(Target(Address(server.address), silence=2.0), Plan(checks, "smoke", 1), tmp_path)
     assert statuses(report) == {"C03": Status.PASS, "Z1": Status.NOT_RUN, "S02": Status.NOT_RUN}
     assert report.exit_code == INFRASTRUCTURE
     assert "during check Z1 the target stopped answering" in report.failure

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from bellhousing.config import load_config
 from bellhousing.plugins import Plugins
 from bellhousing.server import Server
 from bellhousing.testing import serving
+from bellhousing_conformance import preflight
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.report.model import ConformanceReport
@@ -13,6 +16,7 @@ from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.runner import Plan, run
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
+from tests.conformance.targets import tcp_server
 
 SLOW = {"backend": "simulator", "name": "m", "options": {"load_seconds": 3.0}}
 
@@ -37,6 +41,15 @@ async def test_a_model_that_goes_on_loading_is_not_blamed(tmp_path: Path) -> Non
     assert report.exit_code == INFRASTRUCTURE
     assert "expected it to serve within 0 s of the run's begin, found it LOADING" in report.failure
     assert [result.status for result in report.checks] == [Status.NOT_RUN]
+
+
+async def test_a_target_that_takes_no_connection_in_time_is_said_not_to_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "CONNECT_SECONDS", 0.0)
+    async with tcp_server(None) as address:
+        report = await run(Target(Address(address)), Plan(selected("smoke", "", ["C03"]), "smoke", 1), tmp_path)
+    assert report.failure == f"no server can be reached at {address} (no answer)"
 
 
 async def test_an_engine_that_one_check_ended_is_waited_for_by_the_next(tmp_path: Path) -> None:

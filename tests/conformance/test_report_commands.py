@@ -1,12 +1,16 @@
 """`diff` and `matrix`: what they print, what they write, how they exit."""
 
+import asyncio
+import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.cli import commands
-from bellhousing_conformance.cli.running import Whom
+from bellhousing_conformance.cli.measuring import Measures
+from bellhousing_conformance.cli.running import What, Whom
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.writers import write_report
 from bellhousing_conformance.verdict import Status
@@ -70,3 +74,73 @@ def test_a_run_against_a_target_that_is_down_exits_with_3_and_leaves_a_report(tm
 def test_the_command_that_reproduces_names_everything_that_decided_and_no_secret() -> None:
     whom = Whom(target="127.0.0.1:1", ca=Path("ca.pem"), token="secret", silence=5)
     assert whom.flags() == ["--target=127.0.0.1:1", "--ca=ca.pem", "--silence=5"]
+
+
+def test_the_command_that_reproduces_asks_the_same(tmp_path: Path) -> None:
+    task, known = tmp_path / "task.jsonl", tmp_path / "known.toml"
+    task.write_text('{"prompt": "one and one is", "answer": "two"}\n')
+    known.write_text('[[known]]\ncheck = "C03"\nissue = "https://example.org/1"\nexpires = 2020-01-31\n')
+    asked = [f"--known-issues={known}", "--against=127.0.0.1:2", f"--task-file={task}"]
+    wanted = ["--target=127.0.0.1:1", *asked, "--record", "--tier", "smoke", "--seed", "7"]
+    assert What(reference=Path("weights")).flags() == ["--reference=weights"]
+    plan = What(known_issues=known, against="127.0.0.1:2", task_file=task, record=True, seed=7).plan(
+        Whom(target="127.0.0.1:1"), Measures()
+    )
+    assert plan.reproduce == shlex.join(["bellhousing", "conformance", "run", *wanted])
+
+
+def test_a_silence_is_also_that_of_a_server_that_is_started() -> None:
+    async def silence() -> float:
+        whom = Whom(start="simulator", silence=7)
+        async with whom.reached(whom.silence) as target:
+            return target.silence
+
+    assert asyncio.run(silence()) == 7
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (("--config=t.toml", "--model=m", "--silence=60", "--token=t", "--ca=ca.pem"),
+     "--config goes without --model, --token, --ca, --silence: the file says it"),
+    (("--target=127.0.0.1:1", "--option=a=1", "--max-sequences=2"), "--target goes without --option, --max-sequences"),
+    (("--start=simulator", "--metrics=http://127.0.0.1:1/metrics", "--token=t"),
+     "--start goes without --metrics, --token"),
+])  # fmt: skip
+def test_a_flag_that_would_have_no_effect_is_refused(flags: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    ended = invoked("run", *flags, "--output", tmp_path)
+    assert isinstance(ended.exception, ConfigurationError)
+    assert words in ended.exception.message
+
+
+def test_a_token_of_the_environment_is_there_for_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def address() -> str:
+        async with Whom(start="simulator", token="t").reached() as target:
+            return target.where.address
+
+    monkeypatch.setenv("BELLHOUSING_TOKEN", "t")
+    assert asyncio.run(address())
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (("--target=127.0.0.1",), "target '127.0.0.1': expected HOST:PORT"),
+    (("--target=127.0.0.1:99999",), "target '127.0.0.1:99999': expected HOST:PORT"),
+    (("--target=127.0.0.1:1", "--against=b"), "target 'b': expected HOST:PORT"),
+    (("--start=simulator", "--python=no/such/python"), "interpreter 'no/such/python': expected a program that runs"),
+    (("--target=127.0.0.1:1", "--output=taken"), "'taken': expected a place to write to, found File exists"),
+    (("--target=127.0.0.1:1", "--output=taken/below"), "expected a place to write to, found Not a directory"),
+    (("--target=127.0.0.1:1", "--known-issues=known.toml"), "expected the id of a check, found 'ZZ9'"),
+])  # fmt: skip
+def test_a_mistake_of_the_operator_is_told_before_the_run(
+    flags: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    Path("known.toml").write_text('[[known]]\ncheck = "ZZ9"\nissue = "https://example.org/1"\nexpires = 2020-01-31\n')
+    ended = invoked("run", "--check=C03", *flags)
+    assert isinstance(ended.exception, ConfigurationError), ended.exception
+    assert words in ended.exception.message
+    assert not Path("conformance-report/report.json").exists()
+
+
+def test_a_page_that_cannot_be_written_is_a_mistake_of_the_operator(good: Path) -> None:
+    ended = invoked("diff", good, good, "--html", good / "report.json" / "d.html")
+    assert isinstance(ended.exception, ConfigurationError)

@@ -10,7 +10,8 @@ from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.cli import commands
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.writers import read_report
-from bellhousing_conformance.results.entries import load_entries
+from bellhousing_conformance.results import collect
+from bellhousing_conformance.results.entries import Entry, load_entries
 
 SIMULATOR = '[[target]]\nname = "sim"\nbackend = "simulator"\n'
 ABSENT = '[[target]]\nname = "gone"\nbackend = "no-such-backend"\ninstall = "install it"\n'
@@ -30,16 +31,15 @@ def published(folder: Path, *targets: str, more: tuple[str, ...] = ()) -> tuple[
 
 @pytest.mark.slow
 def test_one_command_judges_what_is_there_and_names_what_is_absent(tmp_path: Path) -> None:
-    code, document = published(tmp_path, SIMULATOR, ABSENT, NO_PYTHON)
+    code, document = published(tmp_path, f"{SIMULATOR}reference = 'no/such/weights'\n", ABSENT, NO_PYTHON)
     assert code == 0
     assert "| profile | sim | gone | far |" in document
     assert re.search(r"\| core \| \*\*PASS\*\* (\d+) of \1 passed \| absent \| absent \|", document)
     assert "- **gone** absent: no backend named 'no-such-backend' is installed" in document
     assert "(install it)" in document
     assert "- **far** absent: there is no interpreter no/such/python" in document
-    assert (
-        read_report(tmp_path / "sim")[0].checks[0].reproduce.startswith("bellhousing conformance run --start=simulator")
-    )
+    reproduce = read_report(tmp_path / "sim")[0].checks[0].reproduce
+    assert reproduce == "bellhousing conformance run --start=simulator --tier smoke --seed 1 --check C01"
     assert (tmp_path / "matrix.html").is_file()
 
 
@@ -81,6 +81,11 @@ def test_an_earlier_target_without_the_samples_is_asked_again_beside(tmp_path: P
     compared = [result for result in report.checks if result.profile == "equivalence"]
     assert [(each.id, str(each.status)) for each in compared] == [(f"Q0{number}", "PASS") for number in range(1, 6)]
     assert "--against=HOST:PORT" in compared[0].reproduce
+
+
+async def test_an_interpreter_that_does_not_answer_is_said_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "LOOK_SECONDS", 0.05)
+    assert (await collect.absence(Entry(name="sim", backend="simulator"))).endswith("its backends: no answer")
 
 
 def test_what_does_not_start_is_not_called_absent(tmp_path: Path) -> None:

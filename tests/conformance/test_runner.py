@@ -135,7 +135,7 @@ async def test_a_defect_of_a_check_is_not_blamed_on_the_target(tmp_path: Path) -
 
 
 async def test_a_check_without_its_hook_is_not_run(tmp_path: Path) -> None:
-    @check("Z1", title="t", clause="bellhousing.v1.Usage", profile="core", finds="f", hooks=("kill",))
+    @check("Z1", title="t", clause="bellhousing.v1.Usage", profile="core", finds="f", hooks=("stop",))
     async def needing(probe: Probe) -> None:
         raise AssertionError("it should not run")
 

@@ -16,6 +16,7 @@ from bellhousing_conformance.load.record import whole_file
 from bellhousing_conformance.performance.collect import SpeedOutcome, collect
 from bellhousing_conformance.performance.document import document
 from bellhousing_conformance.performance.entries import SpeedFile, load_speeds
+from bellhousing_conformance.report.folder import make_folder
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 
 DEFAULT_FOLDER = Path("conformance-performance")
@@ -45,10 +46,11 @@ def add(app: typer.Typer) -> None:
         told = _told(load_speeds(config), minutes, pairs, block)
         say(f"{len(told.others)} comparisons of {told.pairs} pairs: about {duration(told.seconds())}")
         command = f"bellhousing conformance performance --config {config}"
+        for folder in (output, publish.parent):
+            make_folder(folder)
         began = datetime.now(UTC)
 
         def publish_so_far(outcomes: Sequence[SpeedOutcome]) -> None:
-            publish.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(publish) as file:
                 file.write(document(told, outcomes, command=command, date=began).encode())
 

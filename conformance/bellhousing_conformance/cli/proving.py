@@ -17,6 +17,7 @@ from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.proof.matrix import Cell, KillMatrix, markdown
 from bellhousing_conformance.proof.prove import prove, run_clean
+from bellhousing_conformance.report.folder import make_folder
 from bellhousing_conformance.report.html import kill_matrix_html
 from bellhousing_conformance.saboteurs.saboteur import Saboteur, saboteurs
 from bellhousing_conformance.stats import bound_of_no_failures
@@ -52,6 +53,7 @@ def add(app: typer.Typer) -> None:
         """
         check_requirements()
         checks, kinds = selected("full", "", check or ()), _chosen(saboteur or [])
+        make_folder(output)
         if clean:
             _prove_clean(checks, range(seed, seed + clean), output)
             return
@@ -72,7 +74,6 @@ def _prove_clean(checks: Sequence[Check], seeds: Sequence[int], folder: Path) ->
     told = partial(_tell_clean, len(checks))
     rows = run_until_interrupted(run_clean(checks, seeds, told=told))
     runs = dict(zip(seeds, rows, strict=True))
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "clean.json"
     kept = {seed: {check: cell.model_dump(mode="json") for check, cell in row.items()} for seed, row in runs.items()}
     file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -110,7 +111,6 @@ def _tell(name: str, row: Mapping[str, Cell]) -> None:
 
 
 def _write(matrix: KillMatrix, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "kill-matrix.json").write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / "kill-matrix.md").write_text(markdown(matrix), encoding="utf-8")
     (folder / "kill-matrix.html").write_text(kill_matrix_html(matrix), encoding="utf-8")

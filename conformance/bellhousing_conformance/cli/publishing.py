@@ -14,6 +14,7 @@ from bellhousing_conformance.cli.progress import RunDisplay
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import selected, tier_of
 from bellhousing_conformance.oracles.reference import open_reference
+from bellhousing_conformance.report.folder import make_folder
 from bellhousing_conformance.report.html import matrix_html
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.reading import counted, counts, standing
@@ -48,11 +49,12 @@ def add(app: typer.Typer) -> None:
         command = f"bellhousing conformance results --config {config}"
         command += f" --tier {tier}" if tier else ""
         command += f" --profile {profile}" if profile else ""
+        for folder in (output, publish.parent):
+            make_folder(folder)
         began = datetime.now(UTC)
 
         def publish_so_far(outcomes: Sequence[Outcome]) -> None:
             _tell(outcomes[-1])
-            publish.parent.mkdir(parents=True, exist_ok=True)
             publish.write_text(document(outcomes, command=command, date=began), encoding="utf-8")
 
         display = RunDisplay(stderr, [check for each in asked for check in each.checks])

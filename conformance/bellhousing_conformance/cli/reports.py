@@ -17,10 +17,11 @@ from bellhousing_conformance.load.report import REPORT_FILE
 from bellhousing_conformance.load.report import disagreements as load_disagreements
 from bellhousing_conformance.report.comparison import KINDS, Change, Difference, Matrix, changes, differences
 from bellhousing_conformance.report.comparison import matrix as matrix_of
+from bellhousing_conformance.report.folder import writing
 from bellhousing_conformance.report.html import difference_html, matrix_html
 from bellhousing_conformance.report.markdown import difference_markdown, matrix_markdown
 from bellhousing_conformance.report.reading import Cell, word
-from bellhousing_conformance.report.verify import disagreements
+from bellhousing_conformance.report.verify import another_suite, disagreements
 from bellhousing_conformance.report.writers import read_report
 
 ReportPath = Annotated[Path, typer.Argument(help="report.json or its folder.", show_default=False)]
@@ -36,7 +37,7 @@ def add(app: typer.Typer) -> None:
     def verify(report: ReportPath) -> None:
         """Compute every figure of a report, load run or comparison again from its raw data.
 
-        Exits with 1 when one is not so.
+        Exits with 1 when one is not so, or a report tells more than its samples and the catalogue of checks bear out.
         """
         check_requirements()
         for file, what, faults_of in (
@@ -48,7 +49,7 @@ def add(app: typer.Typer) -> None:
                 return
         told, folder = read_report(report)
         found = disagreements(told, folder, {check.id: check for check in catalogue()})
-        for fault in found:
+        for fault in (*found, *filter(None, [another_suite(told)])):
             stdout.print(fault, highlight=False, markup=False, soft_wrap=True)
         if found:
             raise typer.Exit(FAILED)
@@ -129,5 +130,6 @@ def _cell(cell: Cell) -> Text:
 
 def _write(file: Path | None, page: Callable[[], str]) -> None:
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(page(), encoding="utf-8")
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(page(), encoding="utf-8")

@@ -1,10 +1,11 @@
 """`run`, `list` and `explain`."""
 
 import json
+import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.selection import find, selected, tier_of
 from bellhousing_conformance.issues import load_issues
 from bellhousing_conformance.oracles.reference import open_reference
+from bellhousing_conformance.report.folder import make_folder
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.report.reading import cell, counted, standing, word
@@ -37,6 +39,13 @@ from bellhousing_conformance.targets.target import SILENCE_SECONDS, Target, load
 from bellhousing_conformance.task import read_items
 
 DEFAULT_FOLDER = Path("conformance-report")
+TOKEN = "BELLHOUSING_TOKEN"  # noqa: S105 - the name of a variable
+WAYS: Mapping[str, tuple[str, ...]] = {
+    "target": ("model", "metrics", "token", "ca", "cert", "key", "silence"),
+    "config": (),
+    "start": ("model", "option", "python", "tensor_parallel", "max_sequences", "silence"),
+}
+"""How a target is named, and the flags that go with it: any other would have no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +63,15 @@ class Where:
         int, Option(help="With --start: requests that run at once; 0 is the backend's.", min=0)
     ] = 0
     metrics: Annotated[str, Option(help="With --target: what Prometheus scrapes.", metavar="URL")] = ""
-    token: Annotated[str, Option(help="Bearer token.", envvar="BELLHOUSING_TOKEN")] = ""
+    token: Annotated[str, Option(help="Bearer token.", envvar=TOKEN)] = ""
     ca: Annotated[Path | None, Option(help="Authorities of the server's certificate, PEM; turns on TLS.")] = None
     cert: Annotated[Path | None, Option(help="Client certificate for mTLS, PEM.")] = None
     key: Annotated[Path | None, Option(help="Key of the client certificate, PEM.")] = None
 
     @asynccontextmanager
-    async def reached(self, silence: float = SILENCE_SECONDS) -> AsyncIterator[Target]:
+    async def reached(self, silence: float | None = None) -> AsyncIterator[Target]:
         """Yield the target; one that was started ends with the body. Raises `ConfigurationError`."""
-        given = [name for name in ("target", "config", "start") if getattr(self, name)]
-        if len(given) != 1:
-            raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
+        self._check()
         if self.start:
             model = {
                 "backend": self.start,
@@ -74,27 +81,45 @@ class Where:
                 "options": dict(map(pair, self.option or ())),
             }
             async with started([model], python=self.python) as target:
-                yield target
+                yield replace(target, silence=silence or target.silence)
         elif self.config:
             yield load_target(self.config)
         else:
             tls = tls_of(self.ca, self.cert, self.key)
             hooks = Hooks({"metrics": metrics_hook(self.metrics)} if self.metrics else {})
-            yield Target(Address(self.target, tls, self.token), self.model, hooks, silence=silence)
+            where = Address(self.target, tls, self.token)
+            yield Target(where, self.model, hooks, silence=silence or SILENCE_SECONDS)
+
+    def _check(self) -> None:
+        given = [name for name in WAYS if getattr(self, name)]
+        if len(given) != 1:
+            raise ConfigurationError(f"expected exactly one of --target, --config and --start, found {given or 'none'}")
+        strangers = [name for name in self._told() if name not in WAYS[given[0]]]
+        if strangers:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in strangers)
+            hint = ": the file says it" if given[0] == "config" else ""
+            raise ConfigurationError(f"--{given[0]} goes without {flags}{hint}")
+
+    def _told(self) -> list[str]:
+        """Return the flags that were told beside the way; a token of the environment is there for other commands."""
+        told = [each.name for each in fields(self) if getattr(self, each.name) not in (each.default, [])]
+        is_of_the_environment = self.token == os.environ.get(TOKEN)
+        return [name for name in told if name not in WAYS and not (name == "token" and is_of_the_environment)]
 
 
 @dataclass(frozen=True, slots=True)
 class Whom(Where):
     """What to judge, as flags."""
 
-    silence: Annotated[float, Option(help="Longest silence of a call, in seconds.", min=0.1)] = SILENCE_SECONDS
+    silence: Annotated[
+        float | None, Option(help=f"Longest silence of a call, in seconds; {SILENCE_SECONDS:g} unless told.", min=0.1)
+    ] = None
 
     def flags(self) -> list[str]:
         """Return the flags that name the same target again, without the token."""
-        silence = self.silence if self.silence != SILENCE_SECONDS else None
         named = {
             "--target": self.target, "--config": self.config, "--start": self.start, "--model": self.model,
-            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": silence,
+            "--python": self.python, "--ca": self.ca, "--cert": self.cert, "--key": self.key, "--silence": self.silence,
             "--max-sequences": self.max_sequences, "--metrics": self.metrics,
             "--tensor-parallel": self.tensor_parallel if self.tensor_parallel > 1 else None,
         }  # fmt: skip
@@ -140,8 +165,17 @@ class What:
             task_file=self.task_file,
             reference=open_reference(self.reference) if self.reference else None,
             bench=measures.bench(whom.model),
-            reproduce=command([*whom.flags(), *measures.flags()], tier, seed),
+            reproduce=command([*whom.flags(), *self.flags(), *measures.flags()], tier, seed),
         )
+
+    def flags(self) -> list[str]:
+        """Return the flags that ask the same of a single check again, beside tier and seed."""
+        named = {
+            "--known-issues": self.known_issues, "--against": self.against, "--reference": self.reference,
+            "--task-file": self.task_file,
+        }  # fmt: skip
+        pairs = [f"{name}={value}" for name, value in named.items() if value]
+        return [*pairs, "--record"] if self.record else pairs
 
 
 def add(app: typer.Typer) -> None:
@@ -153,7 +187,7 @@ def add(app: typer.Typer) -> None:
         whom: Whom,
         what: What,
         measures: Measures,
-        output: Annotated[Path, Option(help="Folder of the report; what it holds is replaced.")] = DEFAULT_FOLDER,
+        output: Annotated[Path, Option(help="Folder of the report; replaces an earlier one.")] = DEFAULT_FOLDER,
     ) -> None:
         """Judge a server and write the report.
 
@@ -191,6 +225,7 @@ def add(app: typer.Typer) -> None:
 
 async def _run(whom: Whom, what: What, measures: Measures, output: Path) -> ConformanceReport:
     plan = what.plan(whom, measures)
+    make_folder(output)
     async with whom.reached(whom.silence) as target:
         with RunDisplay(stderr, plan.checks) as display:
             return await run(target, plan, output, display)

@@ -12,7 +12,7 @@ FOLDER = "samples"
 
 def write_samples(folder: Path, name: str, rows: Rows) -> tuple[str, str]:
     """Write rows under the report's folder; return the file relative to it and its SHA-256."""
-    text = "".join([json.dumps(dict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rows]).encode()
+    text = _text(rows)
     file = folder / FOLDER / f"{name}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(text)
@@ -31,9 +31,18 @@ def read_samples(folder: Path, name: str, sha256: str) -> list[Row]:
     found = hashlib.sha256(text).hexdigest()
     if found != sha256:
         raise ConfigurationError(f"samples {name!r}: expected sha256 {sha256}, found {found}")
-    return [json.loads(line) for line in text.splitlines()]
+    return _rows(text)
 
 
 def as_recorded(rows: Rows) -> list[Row]:
-    """Return rows as a reader of the file gets them: what is judged in a run is what `verify` judges."""
-    return [json.loads(json.dumps(dict(row))) for row in rows]
+    """Return rows as a reader of the file gets them, in the order of their keys too: what is judged in a run is what
+    `verify` judges."""
+    return _rows(_text(rows))
+
+
+def _text(rows: Rows) -> bytes:
+    return "".join([json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows]).encode()
+
+
+def _rows(text: bytes) -> list[Row]:
+    return [json.loads(line) for line in text.splitlines()]

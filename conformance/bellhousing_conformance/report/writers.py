@@ -10,6 +10,7 @@ from bellhousing_conformance.report.html import html
 from bellhousing_conformance.report.junit import junit
 from bellhousing_conformance.report.markdown import markdown
 from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.samples import FOLDER
 
 JSON_FILE = "report.json"
 WRITERS: Mapping[str, Callable[[ConformanceReport, Path], str]] = {
@@ -22,10 +23,28 @@ WRITERS: Mapping[str, Callable[[ConformanceReport, Path], str]] = {
 
 
 def write_report(report: ConformanceReport, folder: Path) -> None:
-    """Write every form of a report into a folder."""
+    """Write every form of a report into a folder, in the place of an earlier report and of its samples.
+
+    What else is in the folder stays.
+    """
+    for name in _samples_of_earlier(folder) - _samples(report):
+        (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in WRITERS.items():
         (folder / name).write_text(write(report, folder), encoding="utf-8")
+
+
+def _samples_of_earlier(folder: Path) -> set[str]:
+    """Return the files that the report of a folder names as its samples; none where there is no report."""
+    try:
+        report, _ = read_report(folder)
+    except ConfigurationError:
+        return set()
+    return {name for name in _samples(report) if Path(name).parent == Path(FOLDER) and name.endswith(".jsonl")}
+
+
+def _samples(report: ConformanceReport) -> set[str]:
+    return {attempt.samples for result in report.checks for attempt in result.attempts}
 
 
 def read_report(path: Path) -> tuple[ConformanceReport, Path]:

@@ -81,6 +81,7 @@ def _plan(asked: Asked, seed: int, other: RecordedOther | Entry | None) -> Plan:
     entry = asked.entry
     recorded = other if isinstance(other, RecordedOther) else None
     beside = [f"--against={recorded.folder if recorded else 'HOST:PORT'}"] if other else []
+    told = entry if asked.reference else entry.model_copy(update={"reference": None})
     return Plan(
         asked.checks,
         asked.tier,
@@ -88,7 +89,7 @@ def _plan(asked: Asked, seed: int, other: RecordedOther | Entry | None) -> Plan:
         keep_going=True,
         against=recorded,
         reference=asked.reference,
-        reproduce=command([*entry.flags(), *beside], asked.tier, seed),
+        reproduce=command([*told.flags(), *beside], asked.tier, seed),
     )
 
 
@@ -163,7 +164,7 @@ async def absence(entry: Entry) -> str:
             )  # fmt: skip
             output, _ = await process.communicate()
     except (OSError, TimeoutError) as error:
-        return f"{python} does not tell its backends: {error or 'no answer'}"
+        return f"{python} does not tell its backends: {str(error) or 'no answer'}"
     return _absence(entry, python, output)
 
 

@@ -1,11 +1,14 @@
 """What a check may do to a target beside calling it."""
 
 import asyncio
+import json
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import IO, Literal
 
-HookName = Literal["start", "stop", "kill", "fault", "rss", "stats", "metrics"]
+HookName = Literal["start", "stop", "fault", "rss", "stats", "metrics"]
 Hook = Callable[[], Awaitable[str]]
 """Does what its name says.
 
@@ -17,6 +20,32 @@ and their `threads`.
 
 HOOK_SECONDS = 120.0
 METRICS_SECONDS = 10.0
+SHOWN = 200
+"""Characters of an answer that an error quotes."""
+
+STATS = ("processes", "files", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of what a hook returns, in words too."""
+
+    words: str
+    is_of: Callable[[str], bool]
+
+
+def _is_stats(answer: str) -> bool:
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and all(name in STATS and type(value) is int for name, value in told.items())
+
+
+FORMS: Mapping[HookName, Form] = {
+    "rss": Form("a number of bytes", str.isdecimal),
+    "stats": Form(f"a JSON object of whole numbers, some of {', '.join(STATS)}", _is_stats),
+}
 
 
 class HookFailed(Exception):
@@ -34,12 +63,18 @@ class Hooks:
         return all(name in self.known for name in names)
 
     async def call(self, name: HookName) -> str:
-        """Call a hook that is there. Raises `HookFailed` when it fails or takes longer than `HOOK_SECONDS`."""
+        """Call a hook that is there.
+
+        Raises `HookFailed` when it fails, takes longer than `HOOK_SECONDS` or returns something else than `Hook` says.
+        """
         try:
             async with asyncio.timeout(HOOK_SECONDS):
-                return await self.known[name]()
+                answer = await self.known[name]()
         except (OSError, TimeoutError) as error:
-            raise HookFailed(f"hook {name}: {error or 'took too long'}") from error
+            raise HookFailed(f"hook {name}: {str(error) or f'took longer than {HOOK_SECONDS:g} s'}") from error
+        if name in FORMS and not FORMS[name].is_of(answer):
+            raise HookFailed(f"hook {name}: expected {FORMS[name].words}, found {answer[:SHOWN]!r}")
+        return answer
 
     def without(self, *names: HookName) -> "Hooks":
         """Return the hooks but for some."""
@@ -66,16 +101,34 @@ def metrics_hook(url: str) -> Hook:
 
 
 def command_hook(name: str, command: Sequence[str]) -> Hook:
-    """Return a hook that runs a command. It raises `HookFailed` when the command exits with another code than 0."""
+    """Return a hook that runs a command. It raises `HookFailed` when the command exits with another code than 0.
+
+    What the command leaves in the background may go on: the hook returns when the command itself has ended.
+    """
 
     async def run() -> str:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        output, errors = await process.communicate()
-        if process.returncode != 0:
-            words = errors.decode(errors="replace").strip() or "no message"
-            raise HookFailed(f"hook {name}: expected {command[0]} to exit with 0, found {process.returncode}: {words}")
-        return output.decode(errors="replace").strip()
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:  # a pipe would stay open
+            code = await _exit_code(command, output, errors)
+            if code != 0:
+                words = _text(errors) or "no message"
+                raise HookFailed(f"hook {name}: expected {command[0]} to exit with 0, found {code}: {words}")
+            return _text(output)
 
     return run
+
+
+async def _exit_code(command: Sequence[str], output: IO[bytes], errors: IO[bytes]) -> int:
+    """Return the exit code of a command; one that is waited for no longer is killed."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=errors)
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip()

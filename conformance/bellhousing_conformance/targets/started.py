@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ async def started(
 ) -> AsyncIterator[Target]:
     """Serve models for the body, as `bellhousing serve` would, and end everything. The first model is judged.
 
-    `python` is the interpreter of the environment that has the backend, this one unless told. Raises what
-    `ServerProcess.wait_serving` raises.
+    `python` is the interpreter of the environment that has the backend, this one unless told. Raises
+    `ConfigurationError` when it cannot be run, and what `ServerProcess.wait_serving` raises.
     """
     async with launched(models, python=python, load_seconds=load_seconds) as (_, target):
         yield target
@@ -52,7 +52,14 @@ async def launched(
         first = mortal({"adapter_roots": [folder], "admission": {"max_queued": MOST_QUEUED}, **models[0]})
         port = free_port()
         variables = {METRICS_PORT: str(port)}
-        async with ServerProcess([first, *models[1:]], python=python, variables=variables) as server:
+        async with AsyncExitStack() as stack:
+            try:
+                process = ServerProcess([first, *models[1:]], python=python, variables=variables)
+                server = await stack.enter_async_context(process)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"interpreter {str(python)!r}: expected a program that runs, found {error.strerror}"
+                ) from error
             await server.wait_serving(load_seconds)
             metrics = await _metrics(port)
             name, hooks = str(first.get("name", "")), hooks_of(server, first, metrics)
@@ -83,17 +90,13 @@ def hooks_of(server: ServerProcess, model: Mapping[str, Any], metrics: Hook | No
         await server.stop()
         return ""
 
-    async def kill() -> str:
-        await server.kill()
-        return ""
-
     async def rss() -> str:
         return str(_resident_bytes(server.pid))
 
     async def stats() -> str:
         return json.dumps(_stats(sessions))
 
-    known: dict[HookName, Hook] = {"start": start, "stop": stop, "kill": kill, "rss": rss, "stats": stats}
+    known: dict[HookName, Hook] = {"start": start, "stop": stop, "rss": rss, "stats": stats}
     if metrics:
         known["metrics"] = metrics
     fault = fault_hook(server, model)

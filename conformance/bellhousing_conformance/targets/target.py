@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -22,6 +23,8 @@ LOADING_SECONDS = 300.0
 class Target:
     """What is judged. `model` may be empty when the server has exactly one; `silence` is in seconds (see `Calls`).
 
+    Raises `ConfigurationError` for an address that is neither HOST:PORT nor a socket's.
+
     A model that is being loaded when a run begins is waited for, at most `loading` seconds.
     `adapters` are sources of adapters that fit the model, of different weights, that the server may read.
     """
@@ -32,6 +35,12 @@ class Target:
     silence: float = SILENCE_SECONDS
     loading: float = LOADING_SECONDS
     adapters: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        address = self.where.address
+        host, _, port = address.rpartition(":")
+        if not address.startswith("unix:") and not (host and port.isdecimal() and 0 < int(port) < 2**16):
+            raise ConfigurationError(f"target {address!r}: expected HOST:PORT")
 
 
 class TlsFile(Strict):
@@ -55,7 +64,7 @@ class TargetFile(Strict):
     silence_seconds: float = Field(SILENCE_SECONDS, gt=0)
     loading_seconds: float = Field(LOADING_SECONDS, ge=0)
     tls: TlsFile | None = None
-    hooks: Mapping[HookName, tuple[str, ...]] = Field(default_factory=dict)
+    hooks: Mapping[HookName, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     adapters: tuple[str, ...] = ()
     metrics: str = ""
 

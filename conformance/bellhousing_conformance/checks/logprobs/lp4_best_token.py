@@ -10,7 +10,7 @@ from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 
 TIE = 1e-3
-"""Nats: tokens nearer than this to the reference's best one are as good."""
+"""Nats: tokens nearer than this to a side's best one are as good, on the target's side and on the reference's."""
 
 
 def judge(rows: Rows, _alpha: float) -> Judgement:
@@ -36,8 +36,10 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 
 
 def _agrees(row: Row) -> bool:
-    best = max(row["told"], key=lambda token: row["told"][token])
-    return bool(row["reference"].get(best, -math.inf) >= row["best_logprob"] - TIE)
+    told, reference = row["told"], row["reference"]
+    least = max(told.values()) - TIE
+    best = [token for token, logprob in told.items() if logprob >= least]
+    return any(reference.get(token, -math.inf) >= row["best_logprob"] - TIE for token in best)
 
 
 @check(
