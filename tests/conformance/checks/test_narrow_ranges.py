@@ -48,6 +48,7 @@ def wrong(report: ConformanceReport) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(("changed", "ids"), [
+    ({"sampling.temperature": Range(0, 0.5)}, ("C02",)),
     ({"sampling.temperature": Range(0, 1)}, ("U01", "LP2", "D02", "D06", "P02")),
     ({"sampling.logit_bias": Range(-10, 10, max_items=4)}, ("C03", "ST6", "S05", "P06", "P10")),
     ({"sampling.n": Range(1, 4)}, ("P02", "S04")),
@@ -55,7 +56,7 @@ def wrong(report: ConformanceReport) -> dict[str, tuple[str, ...]]:
     ({"sampling.presence_penalty": Range(-1, 1), "sampling.repetition_penalty": Range(1, 2)}, ("P06", "P10")),
     ({"text": None}, ("C03", "C04", "C08", "S02", "ST6", "P03")),
     ({"sampling.max_tokens": Range(1, 64)}, ("C07", "X01", "X06")),
-], ids=["temperature", "logit_bias", "n", "logprobs", "penalties", "text", "max_tokens"])  # fmt: skip
+], ids=["cold", "temperature", "logit_bias", "n", "logprobs", "penalties", "text", "max_tokens"])  # fmt: skip
 async def test_what_is_beyond_the_declared_range_is_no_failure(
     changed: Mapping[str, Range | None], ids: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -96,7 +97,7 @@ class RefusesWhatItDeclares(Saboteur):
             request.sampling.temperature = -1
 
 
-@pytest.mark.parametrize("check_id", ["P01", "U01"])
+@pytest.mark.parametrize("check_id", ["P01", "U01", "C02"])
 async def test_a_target_that_refuses_what_it_declares_fails(check_id: str, tmp_path: Path) -> None:
     kind = type("Cool", (Narrow,), {"changed": {"sampling.temperature": Range(0, 1)}})
     async with serving(kind) as served, proxied(served.address, RefusesWhatItDeclares) as address:

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from bellhousing.backend import ModelInfo
 from bellhousing.events import Progress
 from bellhousing.testing import serving
+from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Address, Calls
 from bellhousing_conformance.check import catalogue
 from bellhousing_conformance.cli.selection import selected
 from bellhousing_conformance.examination import Examiner
 from bellhousing_conformance.preflight import look
+from bellhousing_conformance.proof.prove import ORACLE
 from bellhousing_conformance.report.model import Result
 from bellhousing_conformance.saboteurs.defects.ignores_cancellation import IgnoresCancellation
 from bellhousing_conformance.saboteurs.proxy import proxied
+from bellhousing_conformance.saboteurs.saboteur import Saboteur
+from bellhousing_conformance.targets.hooks import Hooks
+from bellhousing_conformance.targets.started import launched
 from bellhousing_conformance.targets.target import Target
 from bellhousing_conformance.verdict import Status
 from bellhousing_simulator import SimulatorBackend
@@ -42,11 +50,11 @@ class EndsSoon(WithoutIgnoreEos):
     absent = ("sampling.ignore_eos", "sampling.temperature")
 
 
-async def judged(address: str, *ids: str) -> dict[str, Result]:
+async def judged(address: str, *ids: str, hooks: Hooks | None = None) -> dict[str, Result]:
     """Return the results of checks of a target in this process, which is too busy then for the gates of times."""
     async with Calls(Address(address), 10.0) as calls:
         model = await look(calls, Target(Address(address)))
-        examiner = Examiner(calls, model, "smoke", 1, shares_process=True)
+        examiner = Examiner(calls, model, "smoke", 1, hooks or Hooks(), shares_process=True)
         return {check.id: (await examiner.examine(check)).result for check in selected("standard", "", ids)}
 
 
@@ -71,6 +79,28 @@ async def test_cancellations_that_are_ignored_are_seen_without_it() -> None:
         ):
             found = await judged(address, check_id)
         assert (check_id, found[check_id].status) == (check_id, Status.FAIL)
+
+
+class Hides(Saboteur):
+    """Declares no `ignore_eos`, and refuses it."""
+
+    def answered(self, method: str, answer: Any) -> None:
+        if method in ("GetModel", "ListModels"):
+            for model in getattr(answer, "models", None) or [answer.model]:
+                kept = [each for each in model.capabilities.parameters if each.field != "sampling.ignore_eos"]
+                model.capabilities.ClearField("parameters")
+                model.capabilities.parameters.extend(kept)
+
+    def asked(self, request: pb.GenerateRequest) -> None:
+        if request.sampling.ignore_eos:
+            request.sampling.max_tokens = 0
+
+
+@pytest.mark.slow
+async def test_a_fault_and_a_stop_are_judged_without_it() -> None:
+    async with launched([ORACLE], load_seconds=60) as (_, target), proxied(target.where.address, Hides) as address:
+        found = await judged(address, "E03", "T03", "L02", "B03", hooks=target.hooks)
+    assert {name: each.status for name, each in found.items()} == dict.fromkeys(found, Status.PASS)
 
 
 async def test_streams_that_end_by_themselves_are_no_failure() -> None:
