@@ -9,8 +9,9 @@ from typing import Any, Unpack
 from bellhousing.client.arguments import GenerateArguments
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.calls import CallFailed, Calls, Run
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.support import excuse
 
 POLL_SECONDS = 0.02
 PROMPT_ROOM = 64
@@ -184,9 +185,18 @@ async def holding(
         with suppress(TimeoutError):
             async with asyncio.timeout(FILL_SECONDS if wait else 0):
                 await asyncio.gather(*(event.wait() for event in began))
+        _raise_excused(probe, held)
         yield held
     finally:
         await end_all(held)
+
+
+def _raise_excused(probe: Probe, held: Sequence["asyncio.Task[None]"]) -> None:
+    """Raise the refusal of a request that asked for more than the target declares: nothing can be held then."""
+    for task in held:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if isinstance(error, CallFailed) and excuse(probe.model, error):
+            raise error
 
 
 def inter_token_seconds(run: Run) -> float:

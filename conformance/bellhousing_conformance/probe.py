@@ -15,7 +15,7 @@ from bellhousing_conformance.bench import Bench
 from bellhousing_conformance.calls import Calls, Incomplete, Run
 from bellhousing_conformance.judges import LEFT_OUT
 from bellhousing_conformance.oracles import Oracle, Reference
-from bellhousing_conformance.support import declared_range, greatest, is_declared
+from bellhousing_conformance.support import declared_range, excuse, greatest, is_declared
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.verdict import Row, Tier
 
@@ -109,6 +109,16 @@ class Probe:
         """Return the generation of a request that ended well, or that was cancelled when `until` said so."""
         run = await self.calls.stream(request, until=until)
         if run.failed is not None:
+            raise run.failed
+        return run
+
+    async def attempt(self, request: pb.GenerateRequest, *, deadline: float | None = None) -> Run:
+        """Return a generation however it ended; `deadline` is that of `Calls.stream`.
+
+        Raises `CallFailed` where it asked for more than the target declares.
+        """
+        run = await self.calls.stream(request, deadline=deadline)
+        if run.failed is not None and excuse(self.model, run.failed):
             raise run.failed
         return run
 

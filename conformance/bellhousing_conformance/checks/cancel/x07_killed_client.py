@@ -2,7 +2,7 @@
 
 from bellhousing_conformance.abandonment import abandon
 from bellhousing_conformance.check import check
-from bellhousing_conformance.occupancy import is_free, long_request, places, seconds_until
+from bellhousing_conformance.occupancy import is_free, lasting, long_request, places, seconds_until
 from bellhousing_conformance.probe import Probe
 
 STREAMS = 4
@@ -25,6 +25,7 @@ MOST_SECONDS = 1.5
 async def a_killed_client_has_cancelled(probe: Probe) -> None:
     """Stream in another process, kill it, and ask GetLoad until the numbers are back."""
     count = min(STREAMS, await places(probe) or STREAMS)
+    await probe.run(lasting(probe, max_tokens=1))  # what is beyond the declared is refused here, and told
     for _ in range(probe.size(smoke=1, standard=2)):
         before = await probe.load()
         requests = [long_request(probe) for _ in range(count)]
