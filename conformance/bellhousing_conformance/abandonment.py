@@ -6,15 +6,20 @@ import signal
 from multiprocessing.connection import Connection
 
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Address, Calls, Run
+from bellhousing_conformance.calls import Address, CallFailed, Calls, Incomplete, Run, TargetSilent, Unreadable
 
 START_SECONDS = 60.0
 
 
-async def abandon(where: Address, silence: float, requests: list[pb.GenerateRequest], *, tokens: int) -> None:
-    """Run the requests at once in another process, and kill it when each has brought some tokens.
+class ClientFailed(Exception):
+    """The client to be killed could not stream; the message says why."""
 
-    Raises `TimeoutError` when that does not come within `START_SECONDS`.
+
+async def abandon(where: Address, silence: float, requests: list[pb.GenerateRequest], *, tokens: int) -> int:
+    """Run the requests at once in another process, and kill it when each has brought some tokens or has ended.
+
+    Return how many had not ended. Raises `ClientFailed` when a stream fails, or when that does not come within
+    `START_SECONDS`.
     """
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
@@ -24,11 +29,23 @@ async def abandon(where: Address, silence: float, requests: list[pb.GenerateRequ
     theirs.close()
     try:
         if not await asyncio.to_thread(ours.poll, START_SECONDS):
-            raise TimeoutError(f"the client to be killed had no streams within {START_SECONDS:g} s")
+            raise ClientFailed(f"expected the streams of a client to begin within {START_SECONDS:g} s, found none")
+        return _left(ours)
     finally:
         process.kill()
         await asyncio.to_thread(process.join)
         ours.close()
+
+
+def _left(ours: Connection) -> int:
+    """Return how many streams the client says it has."""
+    try:
+        told = ours.recv_bytes().decode()
+    except EOFError as error:
+        raise ClientFailed("the client to be killed ended by itself") from error
+    if not told.isdigit():
+        raise ClientFailed(told)
+    return int(told)
 
 
 def _main(where: Address, silence: float, raws: list[bytes], tokens: int, ready: Connection) -> None:
@@ -39,17 +56,30 @@ def _main(where: Address, silence: float, raws: list[bytes], tokens: int, ready:
 async def _stream(
     where: Address, silence: float, requests: list[pb.GenerateRequest], tokens: int, ready: Connection
 ) -> None:
-    waiting = set(range(len(requests)))
+    waiting, running = set(range(len(requests))), len(requests)
+
+    def is_there(number: int) -> None:
+        if number in waiting:
+            waiting.discard(number)
+            if not waiting:
+                ready.send_bytes(str(running).encode())
 
     async def one(calls: Calls, number: int) -> None:
+        nonlocal running
+
         def look(run: Run) -> bool:
-            if number in waiting and run.tokens() >= tokens:
-                waiting.discard(number)
-                if not waiting:
-                    ready.send_bytes(b"ready")
+            if run.tokens() >= tokens:
+                is_there(number)
             return False
 
-        await calls.stream(requests[number], until=look)
+        run = await calls.stream(requests[number], until=look)
+        if run.failed is not None:
+            raise run.failed
+        running -= 1
+        is_there(number)
 
     async with Calls(where, silence) as calls:
-        await asyncio.gather(*(one(calls, number) for number in range(len(requests))))
+        try:
+            await asyncio.gather(*(one(calls, number) for number in range(len(requests))))
+        except (CallFailed, TargetSilent, Unreadable, Incomplete) as error:
+            ready.send_bytes(str(error).encode())

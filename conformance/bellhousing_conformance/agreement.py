@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from bellhousing.client.arguments import GenerateArguments
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
-from bellhousing_conformance.judges import DECIDERS, all_hold, together
+from bellhousing_conformance.judges import DECIDERS, all_hold, together, undecided
 from bellhousing_conformance.near_tie import first_divergence, is_near_tie, tolerance_at
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import bound_of_no_failures
@@ -24,7 +24,7 @@ def greedy(probe: Probe, prompt: str | None = None, **arguments: Unpack[Generate
     if probe.supports("sampling.ignore_eos"):
         arguments.setdefault("ignore_eos", True)
     if probe.supports("logprobs.top"):
-        arguments["logprobs"] = 2
+        arguments["logprobs"] = probe.alternatives(2)
     arguments["temperature"] = 0.0
     return probe.request(prompt, **arguments)
 
@@ -59,7 +59,7 @@ def judge(rows: Rows, _alpha: float = 0.0) -> Judgement:
     pairs = [row for row in rows if row["kind"] == "pair"]
     parts = [all_hold(rows)] if any(row["kind"] in DECIDERS for row in rows) else []
     if not pairs:
-        missing = Judgement(status=Status.INCONCLUSIVE, problems=("no two outputs were compared",))
+        missing = undecided(rows, "no two outputs were compared")
         return together(missing, *parts)
     wrong = [_problem(row) for row in pairs if not _agrees(row)]
     parted = sum(row["left"] != row["right"] for row in pairs)

@@ -26,6 +26,7 @@ class CallFailed(Exception):
 
     def __init__(self, method: str, request: Message, code: grpc.StatusCode, error: BellhousingError) -> None:
         self.method = method
+        self.message = request
         self.request = MessageToDict(request, preserving_proto_field_name=True)
         self.code = code
         self.error = error
@@ -51,6 +52,14 @@ class Unreadable(Exception):
     def __init__(self, method: str) -> None:
         self.method = method
         super().__init__(f"{method}: expected a message of the contract, found bytes that cannot be parsed as one")
+
+
+class Incomplete(Exception):
+    """A call ended well without what its answer must have."""
+
+    def __init__(self, method: str, lacking: str) -> None:
+        self.method = method
+        super().__init__(f"{method}: expected {lacking}, found status OK without any")
 
 
 @dataclass(slots=True)
@@ -175,14 +184,18 @@ class Calls:
     ) -> Run:
         """Generate to the end, or cancel when `until` says so after a message; a failure is in the result.
 
-        `deadline` is the gRPC deadline, in seconds from now. Raises `TargetSilent` and `Unreadable`.
+        `deadline` is the gRPC deadline, in seconds from now. Only the server is told of it: gRPC's own timer on this
+        side would end the call whatever the server does. Raises `TargetSilent`, `Unreadable` and `Incomplete`.
         """
         run = Run(request, time.perf_counter_ns())
-        call = self.stubs.inference.Generate(request, metadata=self.metadata, timeout=deadline)
+        told = () if deadline is None else (("grpc-timeout", f"{max(1, round(deadline * 1000))}m"),)
+        call = self.stubs.inference.Generate(request, metadata=(*self.metadata, *told))
         try:
             while await self._read(call, run):
                 if until is not None and until(run):
                     break
+            if not run.messages:
+                raise Incomplete("Generate", "messages")
         except grpc.aio.AioRpcError as error:
             run.failed = CallFailed("Generate", request, error.code(), failure(error))
         finally:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bellhousing.v1 import discovery_pb2
+from bellhousing_conformance.abandonment import ClientFailed
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
 from bellhousing_conformance.bench import SOAK_SECONDS, Bench
-from bellhousing_conformance.calls import CallFailed, Calls, TargetSilent, Unreadable
+from bellhousing_conformance.calls import CallFailed, Calls, Incomplete, TargetSilent, Unreadable
 from bellhousing_conformance.check import Check
 from bellhousing_conformance.gates import Gates, Watch, gated, watching
 from bellhousing_conformance.oracles import Oracle, Reference
@@ -21,16 +22,23 @@ from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import Attempt, Result
 from bellhousing_conformance.report.samples import as_recorded
 from bellhousing_conformance.stats import SECOND_STAGE_SCALE
-from bellhousing_conformance.support import is_declared, rejection_fault
+from bellhousing_conformance.support import BEYOND, excuse, is_declared, rejection_fault
 from bellhousing_conformance.targets.hooks import HookFailed, Hooks
 from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
 
 TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
 CUT = "the target was too slow for this check"
+LESSENED = (CUT, BEYOND)
+"""How a problem begins that says why a sample is not whole, which the sample itself does not show."""
+
 SILENT_SHARE = 0.5
 """A silence of which this process missed this share is not the target's."""
 
 logger = logging.getLogger(__name__)
+
+
+class BeyondDeclared(Exception):
+    """A check asked for more than is declared, and was refused: nobody's fault."""
 
 
 class TargetLost(Exception):
@@ -75,8 +83,18 @@ class Examiner:
         began = time.monotonic()
         async with watching() as watch:
             examined = await self._caught(check, watch)
+        await self._see_that_it_lives(check, examined.result)
         timed = examined.result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
         return Examined(self._expected(timed), examined.rows)
+
+    async def _see_that_it_lives(self, check: Check, result: Result) -> None:
+        """Raise `TargetLost` when a check failed since nothing answers any more.
+
+        A check that may stop or break the target itself judges whether it comes back.
+        """
+        may_stop_it = check.hooks or check.profile == "lifecycle"
+        if result.status is Status.FAIL and not may_stop_it and not await is_answering(self.calls):
+            raise TargetLost(f"during check {check.id} the target stopped answering: {'; '.join(result.problems)}")
 
     async def _caught(self, check: Check, watch: Watch) -> Examined:
         """Return what a check comes to, whatever it raises but for `TargetLost`."""
@@ -84,7 +102,7 @@ class Examiner:
             return await self._examine(check)
         except TargetSilent as error:
             return Examined(await self._silent(check, error, watch.read()))
-        except (CallFailed, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
+        except (CallFailed, Unreadable, Incomplete, ClientFailed, HookFailed, OtherFailed, TimeoutError) as error:
             return Examined(await self._blamed(check, error))
         except NotRun as error:
             return Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
@@ -128,20 +146,25 @@ class Examiner:
     async def _attempt(self, check: Check, number: int, alpha: float) -> tuple[Attempt, list[Row]]:
         scale = SECOND_STAGE_SCALE ** (number - 1)
         limit = check.seconds * scale * TIME_FACTORS[self.tier] + self._soak_seconds(check)
+        limit *= 2 if check.paired else 1
         began = time.monotonic()
         rows: list[Row] = []
-        is_cut = False
+        lacking = ""
         async with watching() as watch:
             try:
-                async with asyncio.timeout(limit * (2 if check.paired else 1)):
+                async with asyncio.timeout(limit) as timer:
                     await self._observe(check, number, scale, rows)
             except TimeoutError:
-                is_cut = True
+                if not timer.expired():  # one of the check's own, which has something else to say
+                    raise
+                lacking = f"{CUT}: it was cut after {limit:g} s"
+            except BeyondDeclared as error:
+                lacking = str(error)
             gates = watch.read() if check.alone and not self.shares_process else None
         rows = as_recorded(rows)
         judgement = check.judge(rows, alpha)
-        if is_cut:  # what was seen counts when it is wrong; when it is right, it is less than was asked for
-            judgement = _cut(judgement, limit)
+        if lacking:  # what was seen counts when it is wrong; when it is right, it is less than was asked for
+            judgement = _lessened(judgement, lacking)
         seconds = round(time.monotonic() - began, 3)
         level = alpha if check.two_stage else None
         attempt = Attempt(number=number, alpha=level, seconds=seconds, judgement=gated(judgement, gates), gates=gates)
@@ -173,11 +196,11 @@ class Examiner:
 
         async def there(calls: Calls, model: discovery_pb2.Model) -> list[Row]:
             seen: list[Row] = []
-            await check.observe(probe(calls, model, seen))
+            await _seen(check, probe(calls, model, seen))
             return seen
 
         if not check.paired:
-            await check.observe(probe(self.calls, self.model, rows))
+            await _seen(check, probe(self.calls, self.model, rows))
             return
         rows += on_side(await there(self.calls, self.model), TARGET)
         if self.other is not None:
@@ -189,7 +212,7 @@ class Examiner:
             return []
         try:
             return await self.other.rows(check.id, number, there)
-        except (CallFailed, TargetSilent) as error:
+        except (CallFailed, TargetSilent, Unreadable, Incomplete) as error:
             raise OtherFailed(f"the other target: {error}") from error
 
     async def _silent(self, check: Check, error: TargetSilent, gates: Gates) -> Result:
@@ -203,7 +226,9 @@ class Examiner:
         """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""
         if isinstance(error, HookFailed | OtherFailed):
             return result_of(check, Status.ERROR, reason=str(error))
-        is_doubtful = isinstance(error, TargetSilent) or (isinstance(error, CallFailed) and error.is_connection_lost)
+        is_doubtful = isinstance(error, TargetSilent | ClientFailed) or (
+            isinstance(error, CallFailed) and error.is_connection_lost
+        )
         if is_doubtful and not await is_answering(self.calls):
             raise TargetLost(f"during check {check.id} the target stopped answering: {error}") from error
         kept = f" Request: {error.request}" if isinstance(error, CallFailed) else ""
@@ -238,9 +263,19 @@ def _seed(seed: int, check_id: str, attempt: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{check_id}/{attempt}".encode()).digest()[:8])
 
 
-def _cut(judgement: Judgement, limit: float) -> Judgement:
-    """Return the judgement of a sample that was cut after `limit` seconds."""
+async def _seen(check: Check, probe: Probe) -> None:
+    """Observe. Raises `BeyondDeclared` for a refusal that is no fault."""
+    try:
+        await check.observe(probe)
+    except CallFailed as failed:
+        told = excuse(probe.model, failed)
+        if told:
+            raise BeyondDeclared(told) from failed
+        raise
+
+
+def _lessened(judgement: Judgement, problem: str) -> Judgement:
+    """Return the judgement of a sample that is not whole, for the reason given."""
     if judgement.status is Status.FAIL:
         return judgement
-    problem = f"{CUT}: it was cut after {limit:g} s"
-    return judgement.model_copy(update={"status": Status.INCONCLUSIVE, "problems": (*judgement.problems, problem)})
+    return judgement.model_copy(update={"status": Status.INCONCLUSIVE, "problems": (problem, *judgement.problems)})

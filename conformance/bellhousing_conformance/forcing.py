@@ -62,7 +62,7 @@ async def forced(probe: Probe, count: int, tokens: int) -> list[Forced]:
 
     With `logit_bias` each repeats a letter, or two in turn when there are more requests than letters.
     """
-    if probe.supports("sampling.logit_bias", "tokenize", "token_ids"):
+    if probe.allows("sampling.logit_bias", BIAS, entries=2) and probe.supports("tokenize", "token_ids"):
         return await _biased(probe, count, tokens)
     path = _constraint(probe)
     if path is None:

@@ -38,7 +38,7 @@ async def generates_again(probe: Probe) -> None:
     """Wait for a generation that ends well: a stream may end before health has heard of the engine's death."""
     began = time.monotonic()
     while time.monotonic() - began < RESTART_SECONDS:
-        if (await probe.calls.stream(probe.request(max_tokens=4))).failed is None:
+        if (await probe.attempt(probe.request(max_tokens=4))).failed is None:
             return
         await asyncio.sleep(POLL_SECONDS)
     probe.holds(False, f"expected a generation to end well within {RESTART_SECONDS:g} s, found none")

@@ -6,7 +6,8 @@
 - `within`: `found` must lie in [`low`, `high`], a missing bound is none;
 - `holds`: `holds` must be true; for what cannot be told by one value.
 
-Rows of any other kind are data for a judge of the check's own.
+A row `left_out` tells of something that could not be looked at: where those are more than the decided ones, or there is
+none of these, nothing is decided. Rows of any other kind are data for a judge of the check's own.
 """
 
 import math
@@ -18,12 +19,15 @@ from bellhousing_conformance.verdict import Figure, Judgement, Row, Rows, Status
 Judge = Callable[[Rows, float], Judgement]
 """Takes the rows and the level of significance."""
 
+LEFT_OUT = "left_out"
+"""The kind of a row for what a check could not look at; `what` says why."""
+
 SHOWN = 200
 """Characters of a value that a problem quotes."""
 
 
 def all_hold(rows: Rows, _alpha: float = 0.0) -> Judgement:
-    """Pass when every decided row holds; a pass bounds the rate of failures by 3/n. Inconclusive without such rows."""
+    """Pass when every decided row holds; a pass bounds the rate of failures by 3/n. Undecided without enough."""
     decided = [row for row in rows if row["kind"] in DECIDERS]
     problems = tuple([_problem(row) for row in decided if not DECIDERS[row["kind"]](row)])
     count = float(len(decided))
@@ -31,9 +35,23 @@ def all_hold(rows: Rows, _alpha: float = 0.0) -> Judgement:
         figures = (Figure(name="n", value=count), Figure(name="failures", value=float(len(problems))))
         return Judgement(status=Status.FAIL, figures=figures, problems=problems)
     if not decided:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("nothing was looked at",))
+        return undecided(rows, "nothing was looked at")
     bound = Figure(name="failure_rate", value=0.0, low=0.0, high=bound_of_no_failures(len(decided)))
-    return Judgement(status=Status.PASS, figures=(Figure(name="n", value=count), bound))
+    figures = (Figure(name="n", value=count), bound)
+    left_out = sum(row["kind"] == LEFT_OUT for row in rows)
+    if left_out > len(decided):
+        return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=reasons(rows))
+    return Judgement(status=Status.PASS, figures=figures)
+
+
+def undecided(rows: Rows, what: str) -> Judgement:
+    """Return the judgement of rows that decide nothing: for the reasons in them, or else for the one given."""
+    return Judgement(status=Status.INCONCLUSIVE, problems=reasons(rows) or (what,))
+
+
+def reasons(rows: Rows) -> tuple[str, ...]:
+    """Return why something was not looked at, each reason once."""
+    return tuple(dict.fromkeys(str(row["what"]) for row in rows if row["kind"] == LEFT_OUT))
 
 
 def together(*judgements: Judgement) -> Judgement:

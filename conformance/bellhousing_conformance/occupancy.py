@@ -2,13 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any, Unpack
 
+from bellhousing.client.arguments import GenerateArguments
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.calls import CallFailed, Calls, Run
 from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.support import excuse
 
 POLL_SECONDS = 0.02
 PROMPT_ROOM = 64
@@ -16,11 +19,115 @@ MOST_PLACES = 64
 """More places than this are not filled: the requests would load the client more than the target."""
 
 FILL_SECONDS = 5.0
+START_SECONDS = 30.0
+TRIES = 4
+"""Streams in a row that may end by themselves before nothing more is expected of the next one."""
+
+COUNTING = "All numbers, one after another: 1 2 3 4 5 6 7"
 
 
 def long_request(probe: Probe) -> pb.GenerateRequest:
-    """Return a request that goes on until the context is full."""
-    return probe.request(max_tokens=probe.model.context_length - PROMPT_ROOM, ignore_eos=True)
+    """Return a request that goes on until the context is full, as `lasting` says."""
+    return lasting(probe, max_tokens=probe.model.context_length - PROMPT_ROOM)
+
+
+def lasting(probe: Probe, prompt: str | None = None, **arguments: Unpack[GenerateArguments]) -> pb.GenerateRequest:
+    """Return a request whose output is as long as `max_tokens`, which at most is what the target declares.
+
+    Where the target has no `ignore_eos` nobody can promise that: the request then counts, greedily, which models go on
+    with. A stream that ends by itself all the same shows nothing; `cut_stream` and `running_streams` leave it out.
+    """
+    arguments["max_tokens"] = int(probe.at_most("sampling.max_tokens", arguments["max_tokens"]))
+    if probe.supports("sampling.ignore_eos"):
+        arguments["ignore_eos"] = True
+        return probe.request(prompt, **arguments)
+    if probe.supports("sampling.temperature"):
+        arguments.setdefault("temperature", 0.0)
+    beginning = prompt or f"Note {probe.random.randrange(10**9)}."
+    return probe.request(f"{beginning} {COUNTING}", **arguments)
+
+
+async def cut_stream(
+    probe: Probe, request: Callable[[], pb.GenerateRequest], until: Callable[[Run], bool]
+) -> Run | None:
+    """Return a stream that was cancelled when `until` said so; None, with a row that says why, when some ended before.
+
+    Raises as `Probe.run`.
+    """
+    for _ in range(TRIES):
+        run = await probe.run(request(), until=until)
+        if "finished" not in run.kinds:
+            return run
+    probe.left_out(f"{TRIES} streams ended by themselves before they could be cancelled")
+    return None
+
+
+async def running_streams(
+    probe: Probe, count: int, *, deltas: int = 1, request: Callable[[], pb.GenerateRequest] | None = None
+) -> list["asyncio.Task[Run]"]:
+    """Return streams that have brought some deltas and go on; none, with a row that says why, where they cannot be had.
+
+    Raises what a stream that failed raises.
+    """
+    for _ in range(TRIES):
+        began = [asyncio.Event() for _ in range(count)]
+        streams = [
+            asyncio.ensure_future(_noted(probe, request() if request else long_request(probe), deltas, event))
+            for event in began
+        ]
+        try:
+            have_begun = await _under_way(streams, began)
+            over = [stream.result() for stream in streams if stream.done()]
+        except BaseException:
+            await end_all(streams)
+            raise
+        if have_begun and not over:
+            return streams
+        await end_all(streams)
+        for run in over:
+            if run.failed is not None:
+                raise run.failed
+        if not have_begun:
+            probe.holds(False, f"expected {deltas} deltas of a stream within {START_SECONDS:g} s, found fewer")
+            return []
+    probe.left_out(f"streams ended by themselves before they could be looked at, {TRIES} times")
+    return []
+
+
+async def end_all(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks and wait for their ends, whatever those are."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _noted(probe: Probe, request: pb.GenerateRequest, deltas: int, began: asyncio.Event) -> Run:
+    """Read a stream to its end; `began` is set once some deltas are there."""
+
+    def look(run: Run) -> bool:
+        if len(run.deltas()) >= deltas:
+            began.set()
+        return False
+
+    return await probe.calls.stream(request, until=look)
+
+
+async def _under_way(streams: Sequence["asyncio.Task[Run]"], began: Sequence[asyncio.Event]) -> bool:
+    """Wait until each stream has begun or is over; tell whether that came in time."""
+
+    async def one(stream: "asyncio.Task[Run]", event: asyncio.Event) -> None:
+        waiting = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait([waiting, stream], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await asyncio.gather(*map(one, streams, began))
+    except TimeoutError:
+        return False
+    return True
 
 
 def is_free(load: discovery_pb2.Load, before: discovery_pb2.Load) -> bool:
@@ -46,11 +153,14 @@ async def seconds_until(probe: Probe, reached: Callable[[discovery_pb2.Load], bo
 
 
 async def places(probe: Probe) -> int:
-    """Return how many requests the target runs at once; 0, with a row that says why, when they are too many to fill."""
+    """Return how many requests the target runs at once; 0, with a row that says why, when those cannot be filled."""
     most = (await probe.load()).max_running
-    if most <= MOST_PLACES:
+    if 0 < most <= MOST_PLACES:
         return most
-    probe.observe("too_many_places", max_running=most, most=MOST_PLACES)
+    if most == 0:
+        probe.left_out("the target does not tell how many requests it runs at once (Load.max_running)")
+        return 0
+    probe.left_out(f"the target runs {most} requests at once: more than {MOST_PLACES} are not filled", max_running=most)
     return 0
 
 
@@ -75,11 +185,18 @@ async def holding(
         with suppress(TimeoutError):
             async with asyncio.timeout(FILL_SECONDS if wait else 0):
                 await asyncio.gather(*(event.wait() for event in began))
+        _raise_excused(probe, held)
         yield held
     finally:
-        for task in held:
-            task.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
+        await end_all(held)
+
+
+def _raise_excused(probe: Probe, held: Sequence["asyncio.Task[None]"]) -> None:
+    """Raise the refusal of a request that asked for more than the target declares: nothing can be held then."""
+    for task in held:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if isinstance(error, CallFailed) and excuse(probe.model, error):
+            raise error
 
 
 def inter_token_seconds(run: Run) -> float:

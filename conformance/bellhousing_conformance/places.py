@@ -75,7 +75,12 @@ def _places(probe: Probe, run: Run) -> list[tuple[dict[int, float], int]]:
     if probe.oracle is not None:
         context = list(probe.oracle.ids(run.request.text))
         ids = run.ids()
-        return [(dict(probe.oracle.logprobs([*context, *ids[:place]])), token) for place, token in enumerate(ids)]
+        found: list[tuple[dict[int, float], int]] = []
+        for place, token in enumerate(ids):
+            found.append((dict(probe.oracle.logprobs([*context, *ids[:place]])), token))
+            if token not in found[-1][0]:  # nothing is known of what follows it
+                break
+        return found
     return [
         ({top.id: top.logprob for top in entry.top}, token)
         for delta in run.deltas()

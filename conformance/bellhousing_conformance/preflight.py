@@ -19,6 +19,9 @@ LOADING_POLL_SECONDS = 0.2
 COMING = (discovery_pb2.MODEL_STATE_LOADING, discovery_pb2.MODEL_STATE_RESTARTING)
 """States that end by themselves: what is not there yet is not judged."""
 
+JUDGED = (discovery_pb2.MODEL_STATE_SERVING, discovery_pb2.MODEL_STATE_UNSPECIFIED)
+"""A model that tells no state is judged as one that serves: the checks say what is wrong with it."""
+
 
 class Unjudgeable(Exception):
     """The suite cannot judge what it was pointed at; the message says what it found there."""
@@ -35,10 +38,9 @@ async def look(calls: Calls, target: Target) -> discovery_pb2.Model:
     """
     await _reach(target)
     model = await _described(calls, target)
-    if model.state not in COMING:
-        return model
-    model = await _arrived(calls, target, target.loading)
-    if model.state != discovery_pb2.MODEL_STATE_SERVING:
+    if model.state in COMING:
+        model = await _arrived(calls, target, target.loading)
+    if model.state not in JUDGED:
         state = discovery_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
         detail = f" ({model.state_detail})" if model.state_detail else ""
         raise Unjudgeable(

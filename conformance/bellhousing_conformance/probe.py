@@ -12,9 +12,10 @@ from bellhousing.client.arguments import GenerateArguments, generate_request
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.bench import Bench
-from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.calls import Calls, Incomplete, Run
+from bellhousing_conformance.judges import LEFT_OUT
 from bellhousing_conformance.oracles import Oracle, Reference
-from bellhousing_conformance.support import greatest, is_declared
+from bellhousing_conformance.support import declared_range, excuse, greatest, is_declared
 from bellhousing_conformance.targets.hooks import Hooks
 from bellhousing_conformance.verdict import Row, Tier
 
@@ -59,6 +60,13 @@ class Probe:
         """Tell whether the target declares all of these capabilities; see `support` for their names."""
         return all(is_declared(self.model, path) for path in paths)
 
+    def allows(self, path: str, value: float, *, entries: int = 1) -> bool:
+        """Tell whether the target declares a field, and with it a value, and so many entries of a list or map."""
+        limits = declared_range(self.model, path)
+        if limits is None or (limits.max_items is not None and entries > limits.max_items):
+            return False
+        return limits.violation(value) is None
+
     # How much to do, and with what.
 
     def size(self, *, smoke: int, standard: int, full: int | None = None) -> int:
@@ -68,18 +76,23 @@ class Probe:
 
     def alternatives(self, wanted: int) -> int:
         """Return how many alternatives to ask for at a place: as many as wanted, or as the target tells."""
-        most = greatest(self.model, "logprobs.top")
-        return wanted if most is None else min(wanted, int(most))
+        return int(self.at_most("logprobs.top", wanted))
+
+    def at_most(self, path: str, wanted: float) -> float:
+        """Return a value for a field: the wanted one, or the greatest that the target declares."""
+        most = greatest(self.model, path)
+        return wanted if most is None else min(wanted, most)
 
     def seed(self) -> int:
         """Return a seed for a request."""
-        return self.random.randrange(SEED_LIMIT)
+        return self.random.randrange(int(self.at_most("sampling.seed", SEED_LIMIT - 1)) + 1)
 
     def prompt(self) -> str:
         """Return a text that goes on for long and that no other request of the run begins with."""
         return f"Note {self.random.randrange(10**9)}. Write a long story about {self.random.choice(SUBJECTS)}. Once"
 
-    # Calls. Each raises `CallFailed` and `TargetSilent`, which the runner judges: a check lets them pass.
+    # Calls. Each raises `CallFailed`, `TargetSilent` and, where an answer lacks what it must have, `Incomplete`. The
+    # runner judges them: a check lets them pass.
 
     def request(
         self, prompt: str | Iterable[int] | None = None, **arguments: Unpack[GenerateArguments]
@@ -99,6 +112,16 @@ class Probe:
             raise run.failed
         return run
 
+    async def attempt(self, request: pb.GenerateRequest, *, deadline: float | None = None) -> Run:
+        """Return a generation however it ended; `deadline` is that of `Calls.stream`.
+
+        Raises `CallFailed` where it asked for more than the target declares.
+        """
+        run = await self.calls.stream(request, deadline=deadline)
+        if run.failed is not None and excuse(self.model, run.failed):
+            raise run.failed
+        return run
+
     async def fill_cache(self, request: pb.GenerateRequest) -> None:
         """Put a request's prompt into a prefix cache, where there is one, so that all that follow find it alike."""
         shortest = pb.GenerateRequest()
@@ -107,8 +130,11 @@ class Probe:
         await self.run(shortest)
 
     async def complete(self, request: pb.GenerateRequest) -> pb.CompleteResponse:
-        """Return the unary form of a request."""
-        return await self.calls.ask(self.calls.stubs.inference.Complete, request)  # type: ignore[no-any-return]
+        """Return the unary form of a request, with at least one output."""
+        answer: pb.CompleteResponse = await self.calls.ask(self.calls.stubs.inference.Complete, request)
+        if not answer.outputs:
+            raise Incomplete("Complete", "outputs")
+        return answer
 
     async def describe(self) -> discovery_pb2.Model:
         """Return the model as the target describes it now."""
@@ -117,9 +143,11 @@ class Probe:
         return answer.model  # type: ignore[no-any-return]
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
-        """Return the ids that Generate would use for a text; without the special tokens that it adds, if asked."""
+        """Return the ids, at least one, that Generate would use for a text; if asked, without the special ones."""
         request = pb.TokenizeRequest(model=self.model.name, text=text, add_special=add_special)
         answer = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
+        if not answer.token_ids:
+            raise Incomplete("Tokenize", "token ids")
         return list(answer.token_ids)
 
     async def detokenize(self, ids: Iterable[int]) -> str:
@@ -152,9 +180,10 @@ class Probe:
     async def draws(
         self, count: int, prompt: str, *, at_once: int = 8, **arguments: Unpack[GenerateArguments]
     ) -> list[int]:
-        """Return the ids of `count` independent draws of one token, each from a seed of its own; -1 is the end token.
+        """Return the ids of `count` independent draws of one token; -1 is the end token.
 
-        Draws share a request, as its `n` sequences, where the target declares `sampling.n`.
+        Draws share a request, as its `n` sequences, where the target declares `sampling.n`. Each request has a seed of
+        its own, where the target declares seeds.
         """
         arguments["max_tokens"] = 1
         found = await self.samples(count, prompt, at_once=at_once, **arguments)
@@ -164,12 +193,13 @@ class Probe:
         self, count: int, prompt: str, *, at_once: int = 8, **arguments: Unpack[GenerateArguments]
     ) -> list[list[int]]:
         """Return the ids of `count` independent outputs, as `draws` does of one token."""
-        share = SEQUENCES_AT_ONCE if self.supports("sampling.n") else 1
+        share = int(self.at_most("sampling.n", SEQUENCES_AT_ONCE)) if self.supports("sampling.n") else 1
         shares = [share] * (count // share) + ([count % share] if count % share else [])
         requests = []
         for n in shares:
             request = self.request(prompt, **arguments)
-            request.sampling.seed = self.seed()
+            if self.supports("sampling.seed"):
+                request.sampling.seed = self.seed()
             if share > 1:
                 request.sampling.n = n
             requests.append(request)
@@ -195,6 +225,10 @@ class Probe:
     def holds(self, holds: bool, what: str, **evidence: object) -> None:  # noqa: FBT001 - reads as `assert` does
         """Note something that should hold; `what` is the sentence to report when it does not."""
         self.rows.append({"kind": "holds", "what": what, "holds": holds, **evidence})
+
+    def left_out(self, what: str, **evidence: object) -> None:
+        """Note that something could not be looked at; `what` is the sentence that says why."""
+        self.rows.append({"kind": LEFT_OUT, "what": what, **evidence})
 
     def observe(self, kind: str, **values: object) -> None:
         """Note data for a judge of the check's own."""

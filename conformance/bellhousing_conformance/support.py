@@ -3,12 +3,13 @@
 A capability is named by the path of a field of `GenerateRequest`, such as `sampling.top_k`, or by one of `MODES`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
 
-from bellhousing.capabilities import EXAMPLES, FIELDS
+from bellhousing.capabilities import EXAMPLES, FIELDS, Range
 from bellhousing.v1 import discovery_pb2
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import CallFailed, Calls
@@ -45,10 +46,90 @@ def is_declared(model: discovery_pb2.Model, path: str) -> bool:
     return any(parameter.field == path for parameter in told.parameters)
 
 
+def declared_range(model: discovery_pb2.Model, path: str) -> Range | None:
+    """Return the values of a field that a model declares; None where it does not declare the field."""
+    told = next((parameter for parameter in model.capabilities.parameters if parameter.field == path), None)
+    if told is None:
+        return None
+    return Range(
+        minimum=told.minimum if told.HasField("minimum") else None,
+        maximum=told.maximum if told.HasField("maximum") else None,
+        exclusive_minimum=told.exclusive_minimum,
+        exclusive_maximum=told.exclusive_maximum,
+        max_items=told.max_items if told.HasField("max_items") else None,
+    )
+
+
 def greatest(model: discovery_pb2.Model, path: str) -> float | None:
     """Return the greatest value that a model declares of a field; None where it declares no bound."""
-    told = [parameter for parameter in model.capabilities.parameters if parameter.field == path]
-    return told[0].maximum if told and told[0].HasField("maximum") else None
+    limits = declared_range(model, path)
+    return limits.maximum if limits else None
+
+
+def excuse(model: discovery_pb2.Model, failed: CallFailed) -> str | None:
+    """Return why a refusal is no fault: the request asked for more than the model declares. None where it did not.
+
+    A refusal that names other fields than those is not excused by them.
+    """
+    if failed.code is not grpc.StatusCode.INVALID_ARGUMENT or not isinstance(failed.message, pb.GenerateRequest):
+        return None
+    beyond = _beyond(model, failed.message)
+    named = [violation.field for violation in getattr(failed.error, "violations", ())]
+    meant = [phrase for path, phrase in beyond.items() if not named or any(_is_of(path, each) for each in named)]
+    return f"{BEYOND}: {'; '.join(meant)}" if meant else None
+
+
+BEYOND = "the check asks for more than is declared"
+
+
+def _is_of(path: str, named: str) -> bool:
+    return named == path or named.startswith((f"{path}[", f"{path}."))
+
+
+def _beyond(model: discovery_pb2.Model, request: pb.GenerateRequest) -> dict[str, str]:
+    """Return what a request asks for that a model does not declare: a phrase for each field."""
+    found = {}
+    for path, value in _set_fields(request):
+        limits = declared_range(model, path)
+        fault = "is not declared" if limits is None else _fault(path, value, limits)
+        if fault:
+            found[path] = f"{path} {fault}"
+    return found
+
+
+def _set_fields(request: pb.GenerateRequest) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of each field of the contract's list that a request sets."""
+    for descriptor, value in request.ListFields():
+        if descriptor.name in FIELDS:
+            yield descriptor.name, value
+        if descriptor.name in GROUPS:
+            for each, inner in value.ListFields():
+                if f"{descriptor.name}.{each.name}" in FIELDS:
+                    yield f"{descriptor.name}.{each.name}", inner
+
+
+GROUPS = ("chat", "sampling", "stopping", "logprobs", "structured_output")
+"""Messages of a request whose own fields are declared one by one."""
+
+
+def _fault(path: str, value: Any, limits: Range) -> str | None:
+    """Return what is wrong with a value of a field by the declared range."""
+    if path in LISTS:
+        entries, numbers = LISTS[path](value)
+        if limits.max_items is not None and entries > limits.max_items:
+            return f"must have at most {limits.max_items} entries, found {entries}"
+    else:
+        numbers = [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+    return next(filter(None, map(limits.violation, numbers)), None)
+
+
+LISTS: Mapping[str, Callable[[Any], tuple[int, Iterable[float]]]] = {
+    "sampling.logit_bias": lambda value: (len(value), list(value.values())),
+    "stopping.strings": lambda value: (len(value), ()),
+    "stopping.token_ids": lambda value: (len(value), value),
+    "structured_output.choice": lambda value: (len(value.options), ()),
+}
+"""Fields of several values: how many there are, and the numbers among them that a range bounds."""
 
 
 def with_field(request: pb.GenerateRequest, path: str) -> pb.GenerateRequest:

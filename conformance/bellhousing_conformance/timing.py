@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from bellhousing_conformance.judges import DECIDERS, Judge, all_hold, together
+from bellhousing_conformance.judges import DECIDERS, Judge, all_hold, together, undecided
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
@@ -68,7 +68,7 @@ def quantile_at_most(kind: str, share: float, most: float) -> Judge:
 
 def _judge_times(rows: Rows, kind: str, values: Sequence[float], share: float, most: float) -> Judgement:
     if not values:
-        return Judgement(status=Status.INCONCLUSIVE, problems=(f"no {kind} was timed",))
+        return undecided(rows, f"no {kind} was timed")
     found, late = quantile(values, share), lateness(rows)
     name = f"p{share * 100:g} of {kind}, seconds"
     figures = (

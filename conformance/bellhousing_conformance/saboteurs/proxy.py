@@ -1,6 +1,8 @@
 """A gRPC proxy in front of a real target, with a saboteur in it."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -16,6 +18,9 @@ from bellhousing_conformance.saboteurs.saboteur import Saboteur
 GENERATE = "/bellhousing.v1.Inference/Generate"
 COMPLETE = "/bellhousing.v1.Inference/Complete"
 DROPPED_KEYS = ("user-agent", "grpc-")
+TIMER_SECONDS = 0.02
+"""How long before a deadline an end counts as the deadline's: timers are not exact."""
+
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
 
 
@@ -64,9 +69,12 @@ class _Proxy(grpc.GenericRpcHandler):
         saboteur = self._saboteur()
         sent = [_asked(saboteur, method, raw) async for raw in requests]
         metadata = [(k, v) for k, v in context.invocation_metadata() if not k.startswith(DROPPED_KEYS)]
-        call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata)  # type: ignore[arg-type] # bytes: no serialiser is given
+        left = context.time_remaining()
+        ends = math.inf if left is None else time.monotonic() + left
+        timeout = left if saboteur.forwards_deadline else None
+        call: Any = self._channel.stream_stream(method)(iter(sent), metadata=metadata, timeout=timeout)  # type: ignore[arg-type] # bytes: no serialiser is given
         is_over = False
-        raws = call if saboteur.forwards_cancel else self._read_apart(call)
+        raws = call if saboteur.forwards_cancel and saboteur.forwards_deadline else self._read_apart(call)
         try:
             async for answer in self._answers(saboteur, method, raws):
                 yield answer
@@ -80,7 +88,8 @@ class _Proxy(grpc.GenericRpcHandler):
                 await context.abort(code, error.details() or "", tuple(error.trailing_metadata() or ()))
             yield answer.SerializeToString()
         finally:
-            if is_over or saboteur.forwards_cancel:
+            is_late = time.monotonic() > ends - TIMER_SECONDS
+            if is_over or (saboteur.forwards_deadline if is_late else saboteur.forwards_cancel):
                 call.cancel()
 
     def _answers(self, saboteur: Saboteur, method: str, raws: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -16,12 +16,14 @@ class Saboteur:
     """Override what the defect changes; everything else passes as it is.
 
     One is made for each call, so that its attributes are the call's own state. `defect` is a sentence, `seen_by` the
-    checks that must kill it. `forwards_cancel` false keeps the target's call running when the client has left.
+    checks that must kill it. `forwards_cancel` false keeps the target's call running when the client has left,
+    `forwards_deadline` false when the client's deadline has passed.
     """
 
     defect: ClassVar[str]
     seen_by: ClassVar[tuple[str, ...]]
     forwards_cancel: ClassVar[bool] = True
+    forwards_deadline: ClassVar[bool] = True
 
     def asked(self, request: pb.GenerateRequest) -> None:
         """Change a request of Generate or Complete in place."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.occupancy import holding, is_free, places, seconds_until
+from bellhousing_conformance.occupancy import holding, is_free, lasting, places, seconds_until
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import quantile_at_most, ticking
 
@@ -25,7 +25,7 @@ SETTLE_SECONDS = 10.0
     title="Of a burst, what does not fit gets RESOURCE_EXHAUSTED within 1 s, the rest completes, none hangs",
     clause="bellhousing.v1.Load.queued",
     profile="backpressure",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=quantile_at_most("refusal", 0.95, MOST_SECONDS),
     statistic="95th percentile of the time to a refusal; every request has one of the two ends",
     finds="one request that hangs or ends otherwise, or refusals that come late",
@@ -72,7 +72,7 @@ def _done(sent: list["asyncio.Task[Run]"]) -> int:
 
 
 async def _one(probe: Probe) -> Run:
-    return await probe.calls.stream(probe.request(max_tokens=TOKENS, ignore_eos=True))
+    return await probe.calls.stream(lasting(probe, max_tokens=TOKENS))
 
 
 def _note_end(probe: Probe, end: Run | BaseException) -> None:
@@ -81,6 +81,8 @@ def _note_end(probe: Probe, end: Run | BaseException) -> None:
         return
     if isinstance(end, BaseException):
         probe.holds(False, f"a request of the burst: expected an end, found {end}")
+    elif end.failed is None and not probe.supports("sampling.ignore_eos"):
+        probe.within("tokens of a request of the burst", found=end.tokens(), high=TOKENS)
     elif end.failed is None:
         probe.equal("tokens of a request of the burst", found=end.tokens(), expected=TOKENS)
     else:
@@ -89,9 +91,19 @@ def _note_end(probe: Probe, end: Run | BaseException) -> None:
 
 
 async def _time_refusal(probe: Probe) -> None:
-    """Time one request to a full target; one that is not refused in time counts with the time it was given."""
-    began = time.perf_counter()
+    """Time one request to a full target; one that is not refused in time counts with the time it was given.
+
+    One that is served found a place: a stream that held it had ended.
+    """
+    began, found = time.perf_counter(), ""
     with suppress(TimeoutError):
         async with asyncio.timeout(3 * MOST_SECONDS):
-            await probe.calls.stream(probe.request(max_tokens=1))
-    probe.observe("refusal", seconds=time.perf_counter() - began)
+            run = await probe.calls.stream(probe.request(max_tokens=1))
+            found = run.failed.code.name if run.failed else "OK"
+    seconds = time.perf_counter() - began
+    if found == "OK" or (not found and not probe.supports("sampling.ignore_eos")):
+        probe.left_out("a place became free while refusals were timed", seconds=seconds)
+        return
+    if found:
+        probe.equal("status of a request to a full target", found=found, expected="RESOURCE_EXHAUSTED")
+    probe.observe("refusal", seconds=seconds)

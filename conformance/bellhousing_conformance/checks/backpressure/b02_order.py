@@ -4,6 +4,7 @@ import asyncio
 
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
+from bellhousing_conformance.judges import undecided
 from bellhousing_conformance.occupancy import holding, places, seconds_until
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -18,7 +19,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 
     started = {row["arrival"]: row["started"] for row in rows if row["kind"] == "served"}
     if len(started) < 3:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three requests waited",))
+        return undecided(rows, "fewer than three requests waited")
     order = sorted(started)
     tau = float(kendalltau(order, [started[arrival] for arrival in order]).statistic)
     figures = (Figure(name="n", value=len(order)), Figure(name="Kendall's tau", value=tau))
@@ -33,7 +34,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="Requests of one class and tenant start in the order in which they came",
     clause="bellhousing.v1.GenerateRequest.priority",
     profile="backpressure",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="Kendall's tau of arrival and start",
     finds="one pair in twenty that starts in the wrong order",

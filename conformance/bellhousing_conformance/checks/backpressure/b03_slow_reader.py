@@ -5,11 +5,11 @@ import math
 from statistics import median
 
 from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Calls, Run
+from bellhousing_conformance.calls import Calls
 from bellhousing_conformance.check import check
 from bellhousing_conformance.compare.statistics import location
-from bellhousing_conformance.judges import together
-from bellhousing_conformance.occupancy import holding, inter_token_seconds, long_request
+from bellhousing_conformance.judges import together, undecided
+from bellhousing_conformance.occupancy import end_all, holding, inter_token_seconds, lasting, long_request
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import is_noisy
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -31,7 +31,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     pairs = [row for row in rows if row["kind"] == "ratio"]
     decided = [_judge_memory(rows)] if any(row["kind"] == "growth" for row in rows) else []
     if len(pairs) < 3:
-        return together(Judgement(status=Status.INCONCLUSIVE, problems=("fewer than three pairs",)), *decided)
+        return together(undecided(rows, "fewer than three pairs"), *decided)
     found = location([math.log(row["paused"] / row["read"]) for row in pairs])
     ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
     figures = (Figure(name="pairs", value=len(pairs)), Figure(name="TPOT ratio", value=ratio, low=low, high=high))
@@ -57,7 +57,7 @@ def _judge_memory(rows: Rows) -> Judgement:
     title="A reader that pauses adds at most 16 MiB to the server, and at most 20 % to a neighbour's TPOT",
     clause="bellhousing.v1.StreamOptions.coalescing",
     profile="backpressure",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="ratio of inter-token latencies over interleaved pairs, 95 % interval; growth of resident memory",
     finds="a neighbour that is a fifth slower, or (with the hook rss) a buffer that grows by 16 MiB",
@@ -87,7 +87,10 @@ async def _pairs(probe: Probe, readers: Calls) -> None:
             await asyncio.sleep(pause)
             without = await _neighbour(probe, tokens)
             after = await _resident(probe)
-        probe.observe("ratio", read=with_reader, paused=without)
+        if with_reader and without:
+            probe.observe("ratio", read=with_reader, paused=without)
+        else:
+            probe.left_out("a neighbour ended by itself before its second delta")
         if before and between and after:
             probe.observe("growth", read=between - before, paused=after - between)
         if number + 1 >= least and judge(probe.rows, 0.0).status is not Status.INCONCLUSIVE:
@@ -100,8 +103,7 @@ async def _beside_a_reader(probe: Probe, readers: Calls, tokens: int, pause: flo
         await asyncio.sleep(pause)
         return await _neighbour(probe, tokens)
     finally:
-        read.cancel()
-        await asyncio.gather(read, return_exceptions=True)
+        await end_all([read])
 
 
 def _bulky(probe: Probe) -> pb.GenerateRequest:
@@ -113,8 +115,7 @@ def _bulky(probe: Probe) -> pb.GenerateRequest:
 
 
 async def _neighbour(probe: Probe, tokens: int) -> float:
-    run: Run = await probe.generate(max_tokens=tokens, ignore_eos=True)
-    return inter_token_seconds(run)
+    return inter_token_seconds(await probe.run(lasting(probe, max_tokens=tokens)))
 
 
 async def _resident(probe: Probe) -> int:

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from bellhousing_conformance.check import check
-from bellhousing_conformance.occupancy import holding, places
+from bellhousing_conformance.judges import undecided
+from bellhousing_conformance.occupancy import holding, lasting, places
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import is_noisy, quantile, ticking
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -21,7 +22,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     before, later_rows = ([row["seconds"] for row in rows if row["kind"] == kind] for kind in ("before", "after"))
     after = later_rows[-len(before) :]
     if not before or not after:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("the target was not overloaded",))
+        return undecided(rows, "the target was not overloaded")
     prior, later, upper = quantile(before, 0.5), quantile(after, 0.5), quantile(before, 0.75)
     figures = (
         Figure(name="n", value=len(after)),
@@ -41,7 +42,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="Within 30 s of an overload the TTFT is at most 1.25 times what it was",
     clause="bellhousing.v1.Load.queued",
     profile="backpressure",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="ratio of the median TTFTs of single requests",
     finds="a TTFT that stays a quarter, and 20 ms, above what it was",
@@ -60,7 +61,9 @@ async def an_overload_passes(probe: Probe) -> None:
         await _single(probe, "warm")
         for _ in range(probe.size(smoke=6, standard=12)):
             await _single(probe, "before")
-        await _overload(probe, 2 * count, seconds)
+        if not await _overload(probe, 2 * count, seconds):
+            probe.left_out("the target was not overloaded: the requests ended by themselves")
+            return
         ended, size = time.monotonic(), probe.size(smoke=6, standard=12)
         while time.monotonic() - ended < RECOVERY_SECONDS / (5 if probe.tier == "smoke" else 1):
             for _ in range(size):
@@ -72,14 +75,16 @@ async def an_overload_passes(probe: Probe) -> None:
             await _single(probe, "after")
 
 
-async def _overload(probe: Probe, count: int, seconds: float) -> None:
-    """Keep `count` requests in the target, of which half wait; then the client leaves."""
+async def _overload(probe: Probe, count: int, seconds: float) -> bool:
+    """Keep `count` requests in the target, of which half wait; then the client leaves. Tell whether they lasted."""
     async with holding(probe, count, wait=False):
         await asyncio.sleep(seconds)
+        return probe.supports("sampling.ignore_eos") or (await probe.load()).queued > 0
 
 
 async def _single(probe: Probe, kind: str) -> None:
     """Note the time to the first token of a request that is alone."""
-    run = await probe.generate(max_tokens=1, ignore_eos=True)
-    first = next((ns for ns, what in zip(run.stamps_ns, run.kinds, strict=True) if what == "delta"), run.sent_ns)
-    probe.observe(kind, seconds=(first - run.sent_ns) / 1e9)
+    run = await probe.run(lasting(probe, max_tokens=1))
+    first = next((ns for ns, what in zip(run.stamps_ns, run.kinds, strict=True) if what == "delta"), None)
+    if first is not None:
+        probe.observe(kind, seconds=(first - run.sent_ns) / 1e9)

@@ -5,6 +5,8 @@ import asyncio
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
+from bellhousing_conformance.judges import undecided
+from bellhousing_conformance.occupancy import lasting
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import quantile
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -19,7 +21,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     """
     told = [row for row in rows if row["kind"] == "beside"]
     if not told:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("no request ran beside a long one",))
+        return undecided(rows, "no request ran beside a long one")
     ratios = [row["seconds"] / row["alone"] for row in told if row["alone"] > 0]
     waited = sum(row["seconds"] >= row["long_seconds"] for row in told)
     figures = (
@@ -40,7 +42,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="A short request gets its first token before a long one beside it has ended",
     clause="bellhousing.v1.Load.max_running",
     profile="batching",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="share of short requests that wait for the long one's end; ratio of TTFTs reported",
     finds="a target that runs requests one after the other although it says that it runs several",
@@ -59,19 +61,22 @@ async def a_short_request_does_not_wait(probe: Probe) -> None:
         await asyncio.sleep(0.02)
         short = await probe.run(_short(probe))
         whole = await long
+        if whole.tokens() < LONG_TOKENS or not short.deltas():
+            probe.left_out("a request ended by itself before the other could wait for it")
+            continue
         end = (whole.stamps_ns[-1] - short.sent_ns) / 1e9
         probe.observe("beside", alone=alone, seconds=_first_token(short), long_seconds=end)
 
 
 def _short(probe: Probe) -> pb.GenerateRequest:
-    return probe.request(max_tokens=2, ignore_eos=True)
+    return lasting(probe, max_tokens=2)
 
 
 def _long(probe: Probe) -> pb.GenerateRequest:
     """Return a request with a prompt of at most half of the context."""
     words = max(8, probe.model.context_length // 16)
     text = " ".join(f"sea {probe.random.randrange(1000)}" for _ in range(words))
-    return probe.request(f"{probe.prompt()} {text}", max_tokens=LONG_TOKENS, ignore_eos=True)
+    return lasting(probe, f"{probe.prompt()} {text}", max_tokens=LONG_TOKENS)
 
 
 def _first_token(run: Run) -> float:

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from functools import partial
 
 from bellhousing_conformance.check import check
-from bellhousing_conformance.occupancy import inter_token_seconds, long_request
+from bellhousing_conformance.judges import undecided
+from bellhousing_conformance.occupancy import cut_stream, inter_token_seconds, long_request
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.timing import is_noisy, quantile, ticking
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -23,7 +25,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     """
     told = [row for row in rows if row["kind"] == "release" and row["inter_token_seconds"] > 0]
     if not told:
-        return Judgement(status=Status.INCONCLUSIVE, problems=("no stream was slow enough to be cancelled",))
+        return undecided(rows, "no stream was slow enough to be cancelled")
     tokens = [max(0.0, row["seconds"] - 2 * row["round_trip"]) / row["inter_token_seconds"] for row in told]
     low, middle, high = (quantile(tokens, share) for share in (0.25, 0.5, 0.75))
     figures = (
@@ -42,7 +44,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     title="At most 4 tokens are made after a cancellation",
     clause="bellhousing.v1.Inference",
     profile="cancel",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="median of (seconds until the place is free - 2 round trips) / inter-token latency",
     finds="an engine that goes on for more than 4 tokens after half of the cancellations",
@@ -56,7 +58,9 @@ async def little_is_made_after_a_cancellation(probe: Probe) -> None:
         for _ in range(probe.size(smoke=4, standard=10, full=30)):
             before = (await probe.load()).running
             round_trip = await _round_trip(probe)
-            run = await probe.run(long_request(probe), until=lambda run: run.tokens() >= WARM_TOKENS)
+            run = await cut_stream(probe, partial(long_request, probe), lambda run: run.tokens() >= WARM_TOKENS)
+            if run is None:
+                continue
             seconds = await _seconds_until_free(probe, before)
             pace = inter_token_seconds(run)
             probe.observe("release", seconds=seconds, round_trip=round_trip, inter_token_seconds=pace)

@@ -48,7 +48,8 @@ async def prefill_can_be_cancelled(probe: Probe) -> None:
     first = await probe.run(_long_prompt(probe))
     whole = (first.stamps_ns[-1] - first.sent_ns) / 1e9
     if whole < LEAST_PREFILL_SECONDS:
-        probe.observe("too_fast", prefill_seconds=whole)
+        what = f"a prefill of {whole:.2g} s is too short to be cancelled in: expected {LEAST_PREFILL_SECONDS:g} s"
+        probe.left_out(what, prefill_seconds=whole)
         return
     before = await probe.load()
     async with ticking(probe):
@@ -70,7 +71,7 @@ async def _cancel_one(probe: Probe, before: discovery_pb2.Load, whole: float) ->
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     if is_over:
-        probe.observe("too_late", prefill_seconds=whole)
+        probe.left_out("a prefill had ended before it was cancelled", prefill_seconds=whole)
         return
     limit = min(whole / 3, MOST_SECONDS + whole / 10)
     left = await seconds_until(probe, lambda load: is_free(load, before), 2 * limit)

@@ -7,7 +7,7 @@ from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
 
 TIMES = 3
-REQUIRED = ("name", "backend", "backend_version", "engine", "engine_version", "instance_id")
+REQUIRED = ("name", "backend", "backend_version", "engine", "engine_version", "instance_id", "precision")
 
 
 @check(

@@ -34,9 +34,9 @@ async def max_tokens_is_exact(probe: Probe) -> None:
 def _ending(probe: Probe, length: int) -> pb.GenerateRequest:
     """Return a request that comes to the end token soon, as far as the target has a way to it; many models never do."""
     request = probe.request(max_tokens=length, ignore_eos=True)
-    if probe.supports("sampling.logit_bias"):
-        for token in probe.model.eos_token_ids:
-            request.sampling.logit_bias[token] = BIAS
+    ends = probe.model.eos_token_ids
+    if ends and probe.allows("sampling.logit_bias", BIAS, entries=len(ends)):
+        request.sampling.logit_bias.update(dict.fromkeys(ends, BIAS))
     elif probe.supports("chat"):
         request.chat.messages.add(role=pb.CHAT_ROLE_USER, content=QUESTION)
     return request

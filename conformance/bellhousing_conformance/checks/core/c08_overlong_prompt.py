@@ -29,7 +29,7 @@ async def overlong_prompt_is_refused(probe: Probe) -> None:
     """
     length = probe.model.context_length + TOO_LONG
     word = "a "
-    requests = {"text": probe.request(word * length, max_tokens=1)}
+    requests = {"text": probe.request(word * length, max_tokens=1)} if probe.supports("text") else {}
     if probe.supports("token_ids", "tokenize"):
         unit = (await probe.tokenize(word * 2, add_special=False))[-1]
         requests["ids"] = probe.request([unit] * length, max_tokens=1)

@@ -15,6 +15,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     """Require equal outputs; at the first difference the two best tokens may be a near tie, which is a DIVERGENCE.
 
     The contract promises the same output for the same request, and does not say whether its prompt may be cached.
+    Where the target tells that nothing was cached, equal outputs show nothing.
     """
     pairs = [row for row in rows if row["kind"] == "pair"]
     if not pairs:
@@ -33,6 +34,9 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     if parted:
         problem = f"{len(parted)} of {len(pairs)} cached outputs part from the cold ones, each at a near tie"
         return Judgement(status=Status.DIVERGENCE, figures=figures, problems=(problem,))
+    if not cached and all(row.get("is_cached_told") for row in pairs):
+        problem = "no prompt was answered from the cache: cached_tokens was 0 each time"
+        return Judgement(status=Status.INCONCLUSIVE, figures=figures, problems=(problem,))
     return Judgement(status=Status.PASS, figures=figures)
 
 
@@ -55,7 +59,7 @@ def _problem(row: object, place: int) -> str:
     clause="bellhousing.v1.Capabilities.prefix_cache",
     profile="determinism",
     tier="standard",
-    needs=("sampling.max_tokens", "sampling.temperature", "determinism", "token_ids", "logprobs.top"),
+    needs=("prefix_cache", "sampling.max_tokens", "sampling.temperature", "determinism", "token_ids", "logprobs.top"),
     judge=judge,
     statistic="zero greedy outputs that part where it is no near tie",
     finds="one output that a cached prompt, whole or in part, changes by more than rounding",
@@ -80,6 +84,7 @@ async def _pair(probe: Probe, prompt: str, what: str) -> None:
         gaps=_gaps(first),
         tolerance=tolerance_at(probe.model.precision),
         cached_tokens=_cached(second),
+        is_cached_told=second.finished.usage.HasField("cached_tokens") or second.started.HasField("cached_tokens"),
     )
 
 

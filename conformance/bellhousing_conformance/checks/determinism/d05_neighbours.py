@@ -76,10 +76,13 @@ async def _among_others(probe: Probe, request: pb.GenerateRequest) -> Run:
         finally:
             has_begun.set()
 
-    async with asyncio.TaskGroup() as group:
-        for other, has_begun in zip(others, beginnings, strict=True):
-            group.create_task(neighbour(other, has_begun))
-        for has_begun in beginnings:
-            await has_begun.wait()
-        task = group.create_task(probe.run(request))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for other, has_begun in zip(others, beginnings, strict=True):
+                group.create_task(neighbour(other, has_begun))
+            for has_begun in beginnings:
+                await has_begun.wait()
+            task = group.create_task(probe.run(request))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     return task.result()

@@ -30,10 +30,10 @@ async def a_dead_engine_is_unavailable(probe: Probe) -> None:
     noticed = await watching
     probe.holds(noticed is not None, f"health: expected NOT_SERVING within {NOTICE_SECONDS:g} s of a fault, found none")
     if noticed is not None:
-        run = await probe.calls.stream(probe.request(max_tokens=4))
+        run = await probe.attempt(probe.request(max_tokens=4))
         if await health(probe) == "NOT_SERVING":
             found = run.failed.code.name if run.failed else "OK"
             probe.equal("status of a request to a dead engine", found=found, expected="UNAVAILABLE")
     await serves_again(probe)
-    run = await probe.calls.stream(probe.request(max_tokens=4))
+    run = await probe.attempt(probe.request(max_tokens=4))
     probe.holds(run.failed is None, f"after the engine is back: expected a generation to end well, found {run.failed}")

@@ -30,7 +30,7 @@ async def serving_means_that_generation_works(probe: Probe) -> None:
 
 
 async def _generate(probe: Probe, when: str) -> None:
-    run = await probe.calls.stream(probe.request(max_tokens=1))
+    run = await probe.attempt(probe.request(max_tokens=1))
     probe.holds(
         run.failed is None, f"health said SERVING {when}: expected a generation to end well, found {run.failed}"
     )

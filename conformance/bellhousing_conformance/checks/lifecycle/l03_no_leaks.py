@@ -33,7 +33,7 @@ async def starts_and_stops_leave_nothing(probe: Probe) -> None:
             probe.equal("processes of a stopped server", found=left, expected=0)
         await probe.hooks.call("start")
         await serves_again(probe)
-        run = await probe.calls.stream(probe.request(max_tokens=2))
+        run = await probe.attempt(probe.request(max_tokens=2))
         probe.holds(run.failed is None, f"after a start: expected a generation to end well, found {run.failed}")
         if run.failed is not None:
             return

@@ -49,17 +49,20 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
 async def mode_is_as_declared(probe: Probe) -> None:
     """Ask for one token after the same prompt at several temperatures."""
     mode = discovery_pb2.LogprobsMode.Name(probe.model.capabilities.logprobs_mode).removeprefix("LOGPROBS_MODE_")
+    temperatures = [each for each in TEMPERATURES if each == 1.0 or probe.allows("sampling.temperature", each)]
     for _ in range(probe.size(smoke=2, standard=6)):
         prompt = probe.prompt()
         await probe.generate(prompt, max_tokens=1)
         pair: list[str] = []
         plain = 0.0
-        for temperature in TEMPERATURES:
+        for temperature in temperatures:
             run = await probe.generate(prompt, max_tokens=1, temperature=temperature, logprobs=probe.alternatives(TOP))
             told = [told_by(entry) for entry in run.logprobs()]
             if not told:  # the end token was drawn, which is not delivered
                 continue
             pair = pair or sorted(told[0], key=lambda key: -told[0][key])[:2]
+            if len(pair) < 2:
+                continue
             gap = _gap(told[0], pair)
             plain = gap if temperature == 1.0 else plain
             if temperature != 1.0 and plain and math.isfinite(gap):

@@ -25,7 +25,7 @@ async def log_probabilities_change_nothing(probe: Probe) -> None:
             plain = await probe.run(request)
             asked = pb.GenerateRequest()
             asked.CopyFrom(request)
-            asked.logprobs.top = 3
+            asked.logprobs.top = probe.alternatives(3)
             found = await probe.run(asked)
             what = f"with log probabilities at temperature {temperature:g}"
             probe.equal(f"text {what}", found=found.text(), expected=plain.text())

@@ -35,6 +35,9 @@ def _against_oracle(probe: Probe, oracle: Oracle, run: Run) -> None:
     context = list(oracle.ids(run.request.text))
     for token in run.ids():
         exact = oracle.logprobs(context)
+        probe.holds(token in exact, f"a greedy token: expected one that the oracle can draw, found id {token}")
+        if token not in exact:
+            return
         gap = max(exact.values()) - exact[token]
         probe.within("nats of a greedy token below the oracle's best", found=gap, high=TIE)
         context.append(token)

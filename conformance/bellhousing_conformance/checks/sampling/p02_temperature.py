@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import partial
 
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import together
@@ -74,7 +75,7 @@ def _judge_one(model: Row, rows: Rows, alpha: float) -> Judgement:
 async def draws_follow_the_temperature(probe: Probe) -> None:
     """Draw after one prompt, from the exact model where there is one, else from what the target says it is."""
     logprobs = await _known(probe)
-    for temperature in TEMPERATURES[probe.tier]:
+    for temperature in filter(partial(probe.allows, "sampling.temperature"), TEMPERATURES[probe.tier]):
         probe.observe("model", temperature=temperature, logprobs=logprobs)
         count = probe.size(smoke=1000, standard=1500, full=5000)
         for token in await probe.draws(count, PROMPT, temperature=temperature):

@@ -28,7 +28,7 @@ AT_ONCE = 4
 async def end_token_ends(probe: Probe) -> None:
     """Bias towards the end token where the target can; look at endings as they come as well."""
     ends = list(probe.model.eos_token_ids)
-    can_bias = bool(ends) and probe.supports("sampling.logit_bias")
+    can_bias = bool(ends) and probe.allows("sampling.logit_bias", BIAS, entries=len(ends))
     count = probe.size(smoke=4, standard=12)
     for run in await _runs(probe, count):
         _judge(probe, ends, run)

@@ -2,6 +2,8 @@
 
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
+from bellhousing_conformance.judges import undecided
+from bellhousing_conformance.occupancy import lasting
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.stats import wilson
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
@@ -19,7 +21,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     shares = [row["first_seconds"] / row["whole_seconds"] for row in rows if row["kind"] == "stream"]
     if not shares:
         problem = f"no stream lasted {LEAST_SECONDS:g} s: the target is too fast to tell"
-        return Judgement(status=Status.INCONCLUSIVE, problems=(problem,))
+        return undecided(rows, problem)
     late = [share for share in shares if share > LATEST_SHARE]
     low, high = wilson(len(shares) - len(late), len(shares))
     figures = (
@@ -42,7 +44,7 @@ def judge(rows: Rows, _alpha: float) -> Judgement:
     clause="bellhousing.v1.Inference.Generate",
     profile="streaming",
     tier="standard",
-    needs=("sampling.max_tokens", "sampling.ignore_eos"),
+    needs=("sampling.max_tokens",),
     judge=judge,
     statistic="streams whose first delta is late: at most one, or one in thirty; Wilson's interval",
     finds="output that is held back to its end in more than one stream of thirty",
@@ -56,10 +58,10 @@ async def output_comes_while_it_is_made(probe: Probe) -> None:
     for _ in range(probe.size(smoke=4, standard=10, full=30)):
         seconds = 0.0
         while seconds < LEAST_SECONDS and length < probe.model.context_length // 2:
-            run = await probe.generate(max_tokens=length, ignore_eos=True)
+            run = await probe.run(lasting(probe, max_tokens=length))
             first, seconds = _times(run)
             length = length if seconds >= LEAST_SECONDS else length * 2
-        if seconds >= LEAST_SECONDS:
+        if seconds >= LEAST_SECONDS and run.deltas():
             probe.observe("stream", first_seconds=first, whole_seconds=seconds, tokens=run.tokens())
 
 

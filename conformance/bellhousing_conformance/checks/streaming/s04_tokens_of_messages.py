@@ -19,7 +19,7 @@ async def deltas_count_their_tokens(probe: Probe) -> None:
     lengths = (1, 3, 24) * probe.size(smoke=2, standard=4)
     requests = [probe.request(max_tokens=length) for length in lengths]
     if probe.supports("sampling.n"):
-        requests += [probe.request(max_tokens=8, n=3) for _ in range(2)]
+        requests += [probe.request(max_tokens=8, n=int(probe.at_most("sampling.n", 3))) for _ in range(2)]
     for run in await probe.run_all(requests, at_once=AT_ONCE):
         for end in run.finished.sequences:
             counts = [delta.token_count for delta in run.deltas(end.index)]

@@ -26,7 +26,8 @@ async def deltas_are_whole_characters(probe: Probe) -> None:
     A message whose text is no UTF-8 is refused by gRPC itself, and fails the call.
     """
     count = probe.size(smoke=6, standard=16)
-    requests = [probe.request(max_tokens=32, temperature=1.2, coalescing=False) for _ in range(count)]
+    hot = probe.at_most("sampling.temperature", 1.2)
+    requests = [probe.request(max_tokens=32, temperature=hot, coalescing=False) for _ in range(count)]
     for run in await probe.run_all(requests, at_once=AT_ONCE):
         await _judge(probe, run, "a free output")
     requests = [dictation(probe, text).request for text in SPLIT]
