@@ -10,11 +10,12 @@ from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.catalogue import Catalogue, Change, Watch
 from bellhousing.adapters.changes import Changes
 from bellhousing.adapters.claims import Claim, NoWish, Wish
-from bellhousing.adapters.device import Device, Room, Surroundings
+from bellhousing.adapters.device import Device, Surroundings
 from bellhousing.adapters.files import Contents, is_adapter
 from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, AdapterRecord
 from bellhousing.adapters.registration import DESCRIBED, Registration, check_expected, described
+from bellhousing.adapters.room import Room
 from bellhousing.adapters.supply import Supplied, Supply
 from bellhousing.adapters.views import AdapterView, Filter
 from bellhousing.backend import Backend
@@ -72,6 +73,10 @@ class Adapters:
             for name, digest in static.items()
         )
         await self._catalogue.open_if_there()
+
+    def engine_ended(self) -> None:
+        """Note that the engine is gone, and what was on its device with it."""
+        self._device.engine_ended()
 
     async def close(self) -> None:
         """End every load."""
@@ -281,3 +286,5 @@ class Adapters:
     def _heard(self, change: Change, record: AdapterRecord) -> None:
         if change == "removed":
             self._device.removed(record.name)
+        else:
+            self._device.changed(record.name)

@@ -1,0 +1,105 @@
+"""What a fetch leaves behind that nobody waits for any more, or that comes to nothing."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from bellhousing.adapters import Registration
+from bellhousing.adapters.supply import CONCURRENT_FETCHES
+from bellhousing.errors import NotFound
+from tests.core.adapters.places import placed
+from tests.core.adapters.test_replicas import use
+
+
+class Slow(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A store in memory that answers for what is below `slow` once its gate is open."""
+
+    protocol = "slow"
+    gate = threading.Event()
+    asked = threading.Semaphore(0)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.split("://")[-1].strip("/")
+
+    def ls(self, path: str, detail: bool = True, **_: object) -> list[dict[str, object]]:
+        if "slow" in path:
+            Slow.asked.release()
+            Slow.gate.wait(30)
+        return list(super().ls(path, detail=True))
+
+
+@pytest.fixture(autouse=True)
+def gate() -> Iterator[threading.Event]:
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    Slow.gate.clear()
+    yield Slow.gate
+    Slow.gate.set()
+
+
+def put(path: str, size: int = 1) -> str:
+    """Put an adapter into the store and return its source."""
+    Slow().pipe(f"/{path}/adapter_model.safetensors", path[-1:].encode() * size)
+    return f"slow://{path}"
+
+
+async def asked() -> None:
+    """Return once the store was asked for something that takes its time."""
+    assert await asyncio.to_thread(Slow.asked.acquire, timeout=10)
+
+
+async def test_fetches_that_nobody_waits_for_keep_no_place_from_others(tmp_path: Path) -> None:
+    async with placed(tmp_path / "root", sources=("slow://",)) as place:
+        names = [f"slow-{number}" for number in range(2 * CONCURRENT_FETCHES)]
+        for name in names:
+            await place.adapters.register(Registration(name, put(f"slow/{name}")))
+        await place.adapters.register(Registration("poet", put("fine/poet")))
+        claims = [place.adapters.claim(name, "") for name in names]
+        for _ in range(CONCURRENT_FETCHES):
+            await asked()
+        waiting = asyncio.create_task(use(place, "poet"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()  # every place is taken by a fetch that somebody waits for
+        for claim in claims:
+            claim.release()
+        async with asyncio.timeout(5):
+            assert await waiting
+
+
+async def test_a_fetch_that_nobody_waits_for_goes_on_while_there_is_room_for_it(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    async with placed(tmp_path / "root", sources=("slow://",)) as place:
+        await place.adapters.register(Registration("poet", put("slow/poet")))
+        place.adapters.claim("poet", "").release()
+        await asked()
+        waiting = asyncio.create_task(use(place, "poet"))
+        await asyncio.sleep(0.05)
+        gate.set()
+        async with asyncio.timeout(5):
+            assert await waiting
+        assert not Slow.asked.acquire(blocking=False), "it was fetched twice"
+
+
+async def test_what_was_fetched_for_an_adapter_that_is_gone_makes_room_in_the_cache(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    root, url = tmp_path / "root", f"sqlite:///{tmp_path}/adapters.db"
+    async with (
+        placed(root, url=url, replica="one", sources=("slow://",), cache_bytes=1000) as one,
+        placed(root, url=url, replica="two", sources=("slow://",)) as two,
+    ):
+        await one.adapters.register(Registration("poet", put("slow/poet", 600)))
+        waiting = asyncio.create_task(use(one, "poet"))
+        await asked()
+        await two.adapters.unload("poet", forget=True)
+        gate.set()
+        with pytest.raises(NotFound):
+            await waiting
+        await one.adapters.register(Registration("judge", put("fine/judge", 600)))
+        assert await use(one, "judge")
