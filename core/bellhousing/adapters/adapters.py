@@ -268,12 +268,12 @@ class Adapters:
         return AdapterView(record, state, detail, self._device.leases(record.name), replicas)
 
     async def _fetched(self, record: AdapterRecord, supplied: Supplied) -> AdapterRecord:
-        """Keep what the first fetch of an adapter found."""
+        """Keep what a fetch of an adapter found, as long as it is the first or found the same."""
         contents = supplied.contents
         if contents is None:
             return record
         fields = {name: getattr(contents, name) for name in DESCRIBED}
-        return await self._catalogue.change(self._model, record.name, **fields)
+        return await self._catalogue.keep_found(record, **fields)
 
     def _changed(self, name: str, change: AdapterChange, seconds: float) -> None:
         record = self._shelf.records.get(name)

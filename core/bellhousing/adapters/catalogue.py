@@ -176,6 +176,13 @@ class Catalogue:
         self.shelf(model).take(record)
         return record
 
+    async def keep_found(self, record: AdapterRecord, **fields: Any) -> AdapterRecord:
+        """Set what a fetch of an adapter found. Raises what `Store.keep_found` does."""
+        await self.open()
+        kept = await self._run(lambda: self._opened.keep_found(record, **fields))
+        self.shelf(record.model).take(kept)
+        return kept
+
     async def remove(self, model: str, name: str) -> bool:
         """Forget an adapter; return whether there was one."""
         await self.open()

@@ -51,7 +51,8 @@ class Places:
 
     def has_gone(self) -> bool:
         """Tell whether anything on the device or on its way there is no longer registered."""
-        return any(self.is_gone(each.record) for each in (*self.stays.values(), *self.coming.values()))
+        records = [stay.record for stay in self.stays.values()] + [wait.record for wait in self.coming.values()]
+        return any(map(self.is_gone, records))
 
     def unused_and_gone(self) -> list[Stay]:
         """Return what is no longer registered and used by nobody."""

@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from bellhousing.adapters import Registration
 from bellhousing.adapters.supply import CONCURRENT_FETCHES
-from bellhousing.errors import NotFound
+from bellhousing.errors import NotFound, PreconditionFailed
 from tests.core.adapters.places import placed
 from tests.core.adapters.test_replicas import use
 
@@ -103,3 +103,24 @@ async def test_what_was_fetched_for_an_adapter_that_is_gone_makes_room_in_the_ca
             await waiting
         await one.adapters.register(Registration("judge", put("fine/judge", 600)))
         assert await use(one, "judge")
+
+
+async def test_the_first_fetch_fixes_the_digest_for_every_replica(tmp_path: Path, gate: threading.Event) -> None:
+    url, sources = f"sqlite:///{tmp_path}/adapters.db", ("slow://",)
+    async with (
+        placed(tmp_path / "a" / "root", url=url, replica="one", sources=sources) as one,
+        placed(tmp_path / "b" / "root", url=url, replica="two", sources=sources) as two,
+    ):
+        await one.adapters.register(Registration("poet", put("slow/poet")))
+        await two.adapters.look_up("poet")
+        late = asyncio.create_task(use(two, "poet"))
+        await asked()
+        record = one.adapters.find("poet").record
+        first = await one.catalogue.keep_found(record, digest="sha256:" + "0" * 64, size_bytes=1)
+        gate.set()
+        with pytest.raises(PreconditionFailed) as refused:
+            await late
+        assert refused.value.reason == "DIGEST_MISMATCH"
+        assert (await one.adapters.look_up("poet")).record.digest == first.digest
+        with pytest.raises(PreconditionFailed):
+            await one.catalogue.keep_found(record, digest=first.digest, config_digest="sha256:1", size_bytes=1)
