@@ -65,8 +65,10 @@ class Adapters:
     async def engine_started(self, base_digest: str, static: Mapping[str, str]) -> None:
         """Note that the engine was started anew, with a model and the adapters it came with, name to digest.
 
-        Opens the registry, unless it is one that nobody has used yet. Raises what opening it raises.
+        Opens the registry, unless it is one that nobody has used yet. Raises what opening it raises, and
+        `ConfigurationError` when there is no place for what is fetched.
         """
+        await asyncio.to_thread(self._supply.prepare)
         self._base_digest = base_digest
         self._device.engine_started(
             AdapterRecord(self._model, name, STATIC_SOURCE, digest, pinned=True, load_count=1)

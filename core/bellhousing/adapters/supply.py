@@ -58,6 +58,11 @@ class Supply:
         """Whether as many adapters are being fetched as may be at once."""
         return self._fetches.locked()
 
+    def prepare(self) -> None:
+        """Make ready to fetch, if adapters may be. Blocks. Raises `ConfigurationError` for the cache's directory."""
+        if self._rules.prefixes:
+            self._cache.prepare()
+
     def look(self, source: str) -> Contents | None:
         """Return the contents of a local source, None for one that is fetched when it is needed. Blocks.
 

@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from bellhousing.adapters import Registration
 from bellhousing.adapters.supply import CONCURRENT_FETCHES
-from bellhousing.errors import NotFound, PreconditionFailed
+from bellhousing.errors import ConfigurationError, NotFound, PreconditionFailed
 from tests.core.adapters.places import placed
 from tests.core.adapters.test_replicas import use
 
@@ -124,3 +124,25 @@ async def test_the_first_fetch_fixes_the_digest_for_every_replica(tmp_path: Path
         assert (await one.adapters.look_up("poet")).record.digest == first.digest
         with pytest.raises(PreconditionFailed):
             await one.catalogue.keep_found(record, digest=first.digest, config_digest="sha256:1", size_bytes=1)
+
+
+async def test_an_adapter_that_the_cache_can_never_hold_drives_nothing_out_of_it(tmp_path: Path) -> None:
+    async with placed(tmp_path / "root", sources=("slow://",), cache_bytes=1000) as place:
+        await place.adapters.register(Registration("poet", put("fine/poet", 600)))
+        await place.adapters.register(Registration("huge", put("fine/huge", 1001)))
+        await use(place, "poet")
+        await place.adapters.unload("poet")
+        with pytest.raises(PreconditionFailed, match="1001 bytes") as refused:
+            await use(place, "huge")
+        assert (refused.value.reason, refused.value.retry_after) == ("ADAPTER_TOO_BIG", None)
+        assert place.adapters.find("poet").state == "host"
+
+
+async def test_a_cache_directory_that_cannot_be_used_is_named_before_anything_is_served(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(ConfigurationError, match=r"adapters\.cache_directory .*/cache'") as refused:
+        async with placed(tmp_path / "root", sources=("slow://",)):
+            pass
+    assert refused.value.reason == "BAD_CACHE_DIRECTORY"
+    async with placed(tmp_path / "root") as place:  # nothing is fetched here, so nothing is asked of the directory
+        assert place.adapters.resident() == []
