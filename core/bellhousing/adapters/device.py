@@ -236,10 +236,8 @@ class Device:
         return wait
 
     def _abandon(self, wait: Wait, error: BellhousingError | None = None) -> None:
-        """End a wait, and the fetch that it may be about; whoever is still in it gets the error."""
+        """End a wait; whoever is still in it gets the error."""
         self._end_wait(wait)
-        if wait.obtaining is not None:
-            wait.obtaining.cancel()
         for claim in wait.claims:
             claim.settle(None, error)
         if wait.claims:
@@ -301,10 +299,13 @@ class Device:
         self._around.ready()
 
     def _end_wait(self, wait: Wait) -> None:
+        """Forget a wait, the fetch that it may be about, and what it has unless that is on the device."""
         name = wait.record.name
         for waits in (self._waits, self._places.coming):
             if waits.get(name) is wait:
                 del waits[name]
+        if wait.obtaining is not None:
+            wait.obtaining.cancel()  # a fetch may go on that has nobody to tell; what is done already is not harmed
         supplied, wait.supplied = wait.supplied, None
         stay = self._places.stays.get(name)
         if supplied is not None and (stay is None or stay.supplied is not supplied):

@@ -109,14 +109,13 @@ class Places:
     def to_close(self, wanted: Collection[str]) -> Stay | None:
         """Return who should take no new requests, so that it makes room; None while another such one is in use.
 
-        Whose name is `wanted` has been replaced in the registry and takes none anyway.
+        What has been replaced or removed in the registry takes none anyway, nor does whose name is `wanted` anew.
         """
         staying = {n: s for n, s in self._others() if n not in self.leaving}
         if any(stay.is_closed and not stay.is_idle for stay in staying.values()):
             return None
-        open_ones = {
-            n for n, s in staying.items() if not (s.is_closed or n in wanted or self._is_pinned(s))
-        }  # fmt: skip
+        open_ones = {n for n, s in staying.items() if not (s.is_closed or n in wanted or self._is_pinned(s))}
+        open_ones -= {name for name in open_ones if self.is_gone(staying[name].record)}
         return self.stays[self._policy.victim(open_ones)] if open_ones else None
 
     def _others(self) -> list[tuple[str, Stay]]:

@@ -1,6 +1,7 @@
 """What a fetch leaves behind that nobody waits for any more, or that comes to nothing."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,11 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from bellhousing.adapters import Registration
+from bellhousing.adapters import Registration, Room
 from bellhousing.adapters.supply import CONCURRENT_FETCHES
 from bellhousing.errors import ConfigurationError, NotFound, PreconditionFailed
 from tests.core.adapters.places import placed
-from tests.core.adapters.test_replicas import use
+from tests.core.adapters.test_replicas import until, use
 
 
 class Slow(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
@@ -37,6 +38,7 @@ class Slow(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
 @pytest.fixture(autouse=True)
 def gate() -> Iterator[threading.Event]:
     fsspec.register_implementation("slow", Slow, clobber=True)
+    Slow.asked = threading.Semaphore(0)
     Slow.gate.clear()
     yield Slow.gate
     Slow.gate.set()
@@ -146,3 +148,34 @@ async def test_a_cache_directory_that_cannot_be_used_is_named_before_anything_is
     assert refused.value.reason == "BAD_CACHE_DIRECTORY"
     async with placed(tmp_path / "root") as place:  # nothing is fetched here, so nothing is asked of the directory
         assert place.adapters.resident() == []
+
+
+async def test_a_fetch_that_fails_when_its_request_was_served_otherwise_harms_nothing(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    async with placed(tmp_path / "root", sources=("slow://",), room=Room(2, patience=0.05)) as place:
+        for name, source in (("poet", "slow/poet"), ("judge", "fine/judge"), ("rare", "fine/rare")):
+            await place.adapters.register(Registration(name, put(source)))
+        gate.set()
+        await use(place, "poet")  # first, so that it is the first to make room
+        poet = [place.adapters.claim("poet", "") for _ in range(2)]
+        judge = place.adapters.claim("judge", "")
+        await until(lambda: all(claim.is_ready for claim in (*poet, judge)))
+        poet[0].hold()
+        judge.hold()
+        await asked()
+        gate.clear()
+        shutil.rmtree(tmp_path / "cache" / "entries")
+        put("slow/poet", 2)
+        rare = asyncio.create_task(use(place, "rare"))  # "poet" is closed for it: its second request waits for a fetch
+        await asked()
+        judge.release()
+        assert await rare
+        await until(lambda: poet[1].is_ready)  # "poet" need not go
+        poet[1].hold()
+        gate.set()
+        await asyncio.sleep(0.2)
+        assert place.adapters.find("poet").leases == 2
+        for claim in poet:
+            claim.release()
+        assert place.adapters.find("poet").leases == 0
