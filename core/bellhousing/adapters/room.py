@@ -124,7 +124,8 @@ class Places:
 
     def _pinned(self, record: AdapterRecord) -> list[AdapterRecord]:
         """Return what is pinned and would be beside an adapter."""
-        return [stay.record for name, stay in self._others() if name != record.name and self._is_pinned(stay)]
+        pinned = [stay.record for stay in self.stays.values() if self._is_pinned(stay)]
+        return [each for each in pinned if each.name != record.name and not each.is_static]
 
     def _fits(self, record: AdapterRecord, others: list[AdapterRecord]) -> bool:
         if len(others) + 1 > self._room.slots:
