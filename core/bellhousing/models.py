@@ -261,6 +261,7 @@ class ServedModel:
 
     async def _stop(self) -> None:
         backend, self._backend = self._backend, None
+        self.adapters.engine_ended()
         if backend:
             try:
                 await backend.stop()

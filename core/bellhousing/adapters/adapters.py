@@ -10,11 +10,12 @@ from bellhousing.adapters.batches import Batches
 from bellhousing.adapters.catalogue import Catalogue, Change, Watch
 from bellhousing.adapters.changes import Changes
 from bellhousing.adapters.claims import Claim, NoWish, Wish
-from bellhousing.adapters.device import Device, Room, Surroundings
+from bellhousing.adapters.device import Device, Surroundings
 from bellhousing.adapters.files import Contents, adapters_in
 from bellhousing.adapters.policies import POLICIES, PolicyName
 from bellhousing.adapters.record import STATIC_SOURCE, STIRRING, AdapterRecord
 from bellhousing.adapters.registration import DESCRIBED, Registration, described
+from bellhousing.adapters.room import Room
 from bellhousing.adapters.supply import Supplied, Supply
 from bellhousing.adapters.views import AdapterView, Filter, without_details
 from bellhousing.backend import Backend
@@ -71,14 +72,20 @@ class Adapters:
     async def engine_started(self, base_digest: str, static: Mapping[str, str]) -> None:
         """Note that the engine was started anew, with a model and the adapters it came with, name to digest.
 
-        Opens the registry, unless it is one that nobody has used yet. Raises what opening it raises.
+        Opens the registry, unless it is one that nobody has used yet. Raises what opening it raises, and
+        `ConfigurationError` when there is no place for what is fetched.
         """
+        await asyncio.to_thread(self._supply.prepare)
         self._base_digest = base_digest
         self._device.engine_started(
             AdapterRecord(self._model, name, STATIC_SOURCE, digest, pinned=True, load_count=1)
             for name, digest in static.items()
         )
         await self._catalogue.open_if_there()
+
+    def engine_ended(self) -> None:
+        """Note that the engine is gone, and what was on its device with it."""
+        self._device.engine_ended()
 
     async def close(self) -> None:
         """End every load."""
@@ -302,12 +309,12 @@ class Adapters:
         return AdapterView(record, state, detail, self._device.leases(record.name), replicas)
 
     async def _fetched(self, record: AdapterRecord, supplied: Supplied) -> AdapterRecord:
-        """Keep what the first fetch of an adapter found."""
+        """Keep what a fetch of an adapter found, as long as it is the first or found the same."""
         contents = supplied.contents
         if contents is None:
             return record
         fields = {name: getattr(contents, name) for name in DESCRIBED}
-        return await self._catalogue.change(self._model, record.name, **fields)
+        return await self._catalogue.keep_found(record, **fields)
 
     def _changed(self, name: str, change: AdapterChange, seconds: float) -> None:
         record = self._shelf.records.get(name)
@@ -320,3 +327,5 @@ class Adapters:
     def _heard(self, change: Change, record: AdapterRecord) -> None:
         if change == "removed":
             self._device.removed(record.name)
+        else:
+            self._device.changed(record.name)

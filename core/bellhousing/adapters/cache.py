@@ -4,6 +4,7 @@ An entry is a directory whose name is the digest of its files. It appears whole,
 locked by whoever uses it, so that several servers can share one cache.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bellhousing.errors import Overloaded
+from bellhousing.errors import ConfigurationError, Overloaded, PreconditionFailed
 
 STAGING, ENTRIES = "staging", "entries"
 RETRY_SECONDS = 5.0
@@ -37,12 +38,32 @@ class Held:
 
 
 class AdapterCache:
-    """The cache in `directory`, of at most `most_bytes`. Its methods block and may be called from any thread."""
+    """The cache in `directory`, of at most `most_bytes`. Its methods block and may be called from any thread.
+
+    They raise `ConfigurationError`, BAD_CACHE_DIRECTORY, when the directory cannot be used.
+    """
 
     def __init__(self, directory: Path, most_bytes: int) -> None:
+        self._directory = directory
         self._entries = directory / ENTRIES
         self._staging = directory / STAGING
         self._most_bytes = most_bytes
+
+    def prepare(self) -> None:
+        """Make the cache's directories where there are none."""
+        with self._directory_errors():
+            for folder in (self._staging, self._entries):
+                folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def check_size(self, wanted: int) -> None:
+        """Raise `PreconditionFailed`, ADAPTER_TOO_BIG, for more bytes than the whole cache may hold."""
+        if wanted > self._most_bytes:
+            raise PreconditionFailed(
+                f"an adapter of {wanted} bytes: the adapter cache may hold {self._most_bytes} (adapters.cache_bytes)",
+                reason="ADAPTER_TOO_BIG",
+            )
 
     def has(self, digest: str, config_digest: str) -> bool:
         """Tell whether there is an entry with these digests."""
@@ -52,7 +73,8 @@ class AdapterCache:
         """Return the entry with these digests, held; None when it is not here."""
         if not digest:
             return None
-        return _hold(self._entries / key(digest, config_digest))
+        with self._directory_errors():
+            return _hold(self._entries / key(digest, config_digest))
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -60,10 +82,11 @@ class AdapterCache:
 
         What processes that were killed had left is removed first.
         """
-        self._staging.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         self._remove_orphans()
         folder = self._staging / secrets.token_hex(8)
-        folder.mkdir()
+        with self._directory_errors():
+            folder.mkdir()
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -73,9 +96,12 @@ class AdapterCache:
             os.close(lock)
 
     def keep(self, folder: Path, digest: str, config_digest: str) -> Held:
-        """Make a fetched directory an entry and return it, held. Raises `Overloaded`, DISK_BUDGET_EXCEEDED."""
+        """Make a fetched directory an entry and return it, held.
+
+        Raises `Overloaded`, DISK_BUDGET_EXCEEDED, and what `check_size` raises.
+        """
         target = self._entries / key(digest, config_digest)
-        self._entries.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with self._changing():
             if (found := _hold(target)) is not None:
                 return found
@@ -102,6 +128,7 @@ class AdapterCache:
 
     def _make_room(self, wanted: int) -> None:
         """Remove the entries that nobody uses, the longest unused first, until `wanted` bytes fit."""
+        self.check_size(wanted)
         sizes = {entry: size_of(entry) for entry in self._all()}
         excess = sum(sizes.values()) + wanted - self._most_bytes
         for entry in sorted(sizes, key=lambda path: path.stat().st_mtime):
@@ -116,6 +143,17 @@ class AdapterCache:
                 reason="DISK_BUDGET_EXCEEDED",
                 retry_after=RETRY_SECONDS,
             )
+
+    @contextmanager
+    def _directory_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                f"adapters.cache_directory {str(self._directory)!r}: expected a directory that can be written to,"
+                f" found: {error.strerror}",
+                reason="BAD_CACHE_DIRECTORY",
+            ) from error
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -184,6 +184,11 @@ class Catalogue:
         await self.open()
         return self._take_record(await self._run(lambda: self._opened.change(model, name, **fields)))
 
+    async def keep_found(self, record: AdapterRecord, **fields: Any) -> AdapterRecord:
+        """Set what a fetch of an adapter found. Raises what `Store.keep_found` does."""
+        await self.open()
+        return self._take_record(await self._run(lambda: self._opened.keep_found(record, **fields)))
+
     async def remove(self, model: str, name: str) -> bool:
         """Forget an adapter; return whether there was one."""
         await self.open()

@@ -70,16 +70,23 @@ class Stay:
         """Whether no request uses it, nor is about to."""
         return not self.leases and (self.is_closed or not self.claims)
 
+    def matches(self, record: AdapterRecord) -> bool:
+        """Tell whether it has the weights of a record."""
+        return self.record.is_static or self.record.has_weights_of(record)
+
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """An adapter that is wanted and not there. `since` is on the loop's clock; `supplied` once its files are here."""
+    """An adapter that is wanted and not there.
+
+    `since` is on the loop's clock; `supplied` is there once its files are here, which `obtaining` sees to.
+    """
 
     record: AdapterRecord
     since: float
     claims: "set[Claim]" = field(default_factory=set)
     supplied: Supplied | None = None
-    is_loading: bool = False
+    obtaining: asyncio.Task[None] | None = None
 
 
 class Claim:

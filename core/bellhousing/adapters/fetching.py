@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from bellhousing.adapters.cache import AdapterCache, Held
@@ -90,14 +90,17 @@ def fetch(source: str, cache: AdapterCache, rules: SourceRules, stop: threading.
     Once `stop` is set the fetch ends at the next piece, with `EngineUnavailable`. However it ends, nothing is left of
     it unless it is whole.
     Raises `PreconditionFailed` (SOURCE_GONE, SOURCE_DENIED, ADAPTER_FORMAT, ADAPTER_TOO_BIG), `Overloaded`
-    (DISK_BUDGET_EXCEEDED), and `EngineUnavailable` (FETCH_FAILED) for what may work later.
+    (DISK_BUDGET_EXCEEDED), `EngineUnavailable` (FETCH_FAILED) for what may work later, and `ConfigurationError`.
     """
     with cache.staging() as folder:
         target = folder / "adapter"
         target.mkdir()
         with _store_errors(source):
             filesystem, root = _opened(source)
-            _copy_all(source, filesystem, root, target, rules.most_bytes, stop)
+            chosen = _chosen(source, _listed(filesystem, root), rules.most_bytes)
+            cache.check_size(sum(size for _, size in chosen))
+            for path, size in chosen:
+                _copy(filesystem, path, target, size, source, stop)
         contents = read(target, Rules((folder.resolve(),), rules.most_bytes))
         return contents, cache.keep(folder, contents.digest, contents.config_digest)
 
@@ -149,13 +152,11 @@ def _is_denied(error: BaseException) -> bool:
     return is_denied or (cause is not None and _is_denied(cause))
 
 
-def _copy_all(source: str, filesystem: Any, root: str, target: Path, most_bytes: int, stop: threading.Event) -> None:
-    """Copy the files of an adapter from a store."""
+def _listed(filesystem: Any, root: str) -> list[tuple[str, int]]:
+    """Return the files of a place in a store, by path and size."""
     filesystem.invalidate_cache()  # a listing of an earlier fetch has the sizes of that time
     listed = [entry for entry in filesystem.ls(root, detail=True) if entry["type"] == "file"]
-    for path, size in _chosen(source, [(entry["name"], int(entry["size"] or 0)) for entry in listed], most_bytes):
-        with filesystem.open(path, "rb", block_size=PIECE_BYTES) as stream:
-            _copy(stream, target / PurePosixPath(path).name, size, source, stop)
+    return [(entry["name"], int(entry["size"] or 0)) for entry in listed]
 
 
 def _chosen(source: str, files: Sequence[tuple[str, int]], most_bytes: int) -> list[tuple[str, int]]:
@@ -177,10 +178,10 @@ def _is_wanted(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in WANTED)
 
 
-def _copy(stream: Any, target: Path, size: int, source: str, stop: threading.Event) -> None:
-    """Write a stream to a new file; what gives more than it announced, as a bomb does, is refused."""
-    written = 0
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
+def _copy(filesystem: Any, path: str, folder: Path, size: int, source: str, stop: threading.Event) -> None:
+    """Copy a file into a directory; what gives more than it announced, as a bomb does, is refused."""
+    target, written = folder / PurePosixPath(path).name, 0
+    with filesystem.open(path, "rb", block_size=PIECE_BYTES) as stream, _new_file(target) as file:
         while chunk := stream.read(CHUNK):
             written += len(chunk)
             if stop.is_set():
@@ -194,6 +195,10 @@ def _copy(stream: Any, target: Path, size: int, source: str, stop: threading.Eve
             reason="FETCH_FAILED",
             retry_after=RETRY_SECONDS,
         )
+
+
+def _new_file(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb")
 
 
 def _too_big(source: str, file: str, expected: int, found: int) -> PreconditionFailed:

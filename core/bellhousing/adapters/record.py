@@ -51,6 +51,14 @@ class AdapterRecord:
         """Whether the engine was started with it, so that nobody loads or unloads it."""
         return self.source == STATIC_SOURCE
 
+    def has_weights_of(self, other: "AdapterRecord") -> bool:
+        """Tell whether another record is of the same weights and configuration."""
+        return (self.digest, self.config_digest) == (other.digest, other.config_digest)
+
+    def is_same_registration(self, other: "AdapterRecord") -> bool:
+        """Tell whether another record of this name is of the same registration: not removed and added since."""
+        return (self.source, self.tenant, self.registered) == (other.source, other.tenant, other.registered)
+
     def is_visible_to(self, tenant: str | None) -> bool:
         """Tell whether a tenant may know of it; None sees all."""
         return tenant is None or not self.tenant or self.tenant == tenant

@@ -23,7 +23,14 @@ from sqlalchemy.pool import StaticPool
 
 from bellhousing.adapters import schema
 from bellhousing.adapters.record import AdapterRecord, Changes, Key, Outcome, other_digest
-from bellhousing.errors import AlreadyExists, BellhousingError, ConfigurationError, EngineUnavailable, NotFound
+from bellhousing.errors import (
+    AlreadyExists,
+    BellhousingError,
+    ConfigurationError,
+    EngineUnavailable,
+    NotFound,
+    PreconditionFailed,
+)
 
 BUSY_SECONDS = 10.0
 REPLICA_SECONDS = 15.0
@@ -89,13 +96,25 @@ class Store:
             known = _by_key(connection, [AdapterRecord(model, name, "")]).get((model, name))
             if known is None:
                 raise NotFound("adapter", name)
-            changed = replace(known, **fields)
-            if changed == known:
-                return known
-            changed = replace(changed, revision=revision + 1)
-            _write(connection, [changed])
-            _set_revision(connection, revision + 1)
-            return changed
+            return _replaced(connection, revision, known, fields)
+
+    def keep_found(self, record: AdapterRecord, **fields: Any) -> AdapterRecord:
+        """Set what a fetch of an adapter found and return its record; the first fetch fixes the digests.
+
+        Raises `NotFound` when it was removed meanwhile, and `PreconditionFailed`, DIGEST_MISMATCH, for other files.
+        """
+        with self._writing() as (connection, revision):
+            known = _by_key(connection, [record]).get((record.model, record.name))
+            if known is None or not known.is_same_registration(record):
+                raise NotFound("adapter", record.name)
+            found = replace(known, **fields)
+            if known.digest not in ("", found.digest) or (known.size_bytes and not known.has_weights_of(found)):
+                raise PreconditionFailed(
+                    f"adapter {record.name!r}: its first fetch fixed digest {known.digest}, found {found.digest}"
+                    f" at {record.source}{' with another configuration' if known.digest == found.digest else ''}",
+                    reason="DIGEST_MISMATCH",
+                )
+            return _replaced(connection, revision, known, fields)
 
     def remove(self, model: str, name: str) -> bool:
         """Forget an adapter; return whether there was one."""
@@ -298,6 +317,17 @@ def _write(connection: Connection, records: Sequence[AdapterRecord]) -> None:
         connection.execute(table.delete().where((table.c.model == model) & table.c.name.in_(written)))
         connection.execute(gone.delete().where((gone.c.model == model) & gone.c.name.in_(written)))
     connection.execute(table.insert(), [_row(record) for record in records])
+
+
+def _replaced(connection: Connection, revision: int, known: AdapterRecord, fields: Mapping[str, Any]) -> AdapterRecord:
+    """Write a record with other fields, unless they are the same, and return it."""
+    changed = replace(known, **fields)
+    if changed == known:
+        return known
+    changed = replace(changed, revision=revision + 1)
+    _write(connection, [changed])
+    _set_revision(connection, revision + 1)
+    return changed
 
 
 def _set_revision(connection: Connection, revision: int) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bellhousing.adapters import fetching
 from bellhousing.adapters.cache import AdapterCache, Held
@@ -13,6 +16,8 @@ from bellhousing.adapters.record import AdapterRecord
 from bellhousing.errors import PreconditionFailed
 
 CONCURRENT_FETCHES = 4
+MOST_FETCH_THREADS = 64
+"""More than fetches: one that was given up keeps its thread until its store answers, and must not keep its place."""
 MOST_LOOKED = 1024
 """Sources whose latest look is remembered: what was just registered is often loaded next, and not read again."""
 
@@ -33,6 +38,9 @@ class Supplied:
             self.held.release()
 
 
+Found = TypeVar("Found", Supplied, Supplied | None)
+
+
 class Supply:
     """Gets the files of a model's adapters, from the sources that `rules` allow."""
 
@@ -42,6 +50,18 @@ class Supply:
         self._stamps: dict[str, Stamp] = {}
         self._looked: dict[str, Contents] = {}
         self._fetches = asyncio.Semaphore(CONCURRENT_FETCHES)
+        # Of their own: a store that does not answer must not keep the threads that all else needs.
+        self._threads = ThreadPoolExecutor(MOST_FETCH_THREADS, thread_name_prefix="adapter-fetch")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many adapters are being fetched as may be at once."""
+        return self._fetches.locked()
+
+    def prepare(self) -> None:
+        """Make ready to fetch, if adapters may be. Blocks. Raises `ConfigurationError` for the cache's directory."""
+        if self._rules.prefixes:
+            self._cache.prepare()
 
     def look(self, source: str) -> Contents | None:
         """Return the contents of a local source, None for one that is fetched when it is needed. Blocks.
@@ -88,11 +108,13 @@ class Supply:
         # In threads: an adapter may have hundreds of MB, and streams go on meanwhile.
         if fetching.is_local(record.source):
             return await asyncio.to_thread(self._local, record)
-        found = await asyncio.to_thread(self._cached, record)
+        found = await _unless_cancelled(asyncio.ensure_future(asyncio.to_thread(self._cached, record)), lambda: None)
         if found is not None:
             return found
         async with self._fetches:
-            return await self._fetched_unless_cancelled(record)
+            stop = threading.Event()
+            fetch = asyncio.get_running_loop().run_in_executor(self._threads, self._fetched, record, stop)
+            return await _unless_cancelled(fetch, stop.set)
 
     def forget(self, name: str) -> None:
         """Forget what was known of an adapter's files."""
@@ -114,17 +136,6 @@ class Supply:
             held.release()
             self._cache.discard(record.digest, record.config_digest)
             return None
-
-    async def _fetched_unless_cancelled(self, record: AdapterRecord) -> Supplied:
-        """Fetch in a thread, which cannot be cancelled: it is told to stop, and what it has by then is let go."""
-        stop = threading.Event()
-        fetch = asyncio.ensure_future(asyncio.to_thread(self._fetched, record, stop))
-        try:
-            return await asyncio.shield(fetch)
-        except asyncio.CancelledError:
-            stop.set()
-            fetch.add_done_callback(_let_go)
-            raise
 
     def _fetched(self, record: AdapterRecord, stop: threading.Event) -> Supplied:
         contents, held = fetching.fetch(record.source, self._cache, self._rules, stop)
@@ -154,7 +165,17 @@ class Supply:
         return looked.stamp
 
 
-def _let_go(fetch: "asyncio.Future[Supplied]") -> None:
-    """Release what a fetch came to that nobody waits for; its failure interests nobody either."""
-    if not fetch.cancelled() and fetch.exception() is None:
-        fetch.result().release()
+async def _unless_cancelled(work: asyncio.Future[Found], stop: Callable[[], None]) -> Found:
+    """Wait for a thread, which cannot be cancelled: it is told to stop, and what it has by then is let go."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop()
+        work.add_done_callback(_let_go)
+        raise
+
+
+def _let_go(work: asyncio.Future[Found]) -> None:
+    """Release what a thread came to that nobody waits for; its failure interests nobody either."""
+    if not work.cancelled() and work.exception() is None and (found := work.result()) is not None:
+        found.release()

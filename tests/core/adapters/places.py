@@ -52,7 +52,7 @@ async def placed(
     room: Room | None = None,
     policy: PolicyName = "lru",
     sources: tuple[str, ...] = (),
-    cache_bytes: int = 1 << 20,
+    cache_bytes: int = 2 << 20,
     most_bytes: int = 1 << 20,
     static: dict[str, str] | None = None,
     base_digest: str = "",

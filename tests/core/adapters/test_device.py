@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bellhousing.adapters import AdapterRecord, Registration, Room
+from bellhousing.adapters import AdapterRecord, Registration, Room, files
 from bellhousing.adapters.adapters import Adapters
 from bellhousing.adapters.record import STATIC_SOURCE
 from bellhousing.backend import AdapterFiles
@@ -145,6 +145,29 @@ async def test_files_that_change_while_the_engine_reads_them_are_unloaded_again(
             place.backend.chain("poet")  # type: ignore[attr-defined]
 
 
+async def test_files_that_are_changed_and_put_back_while_the_engine_reads_them_are_unloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    monkeypatch.setattr(files, "SETTLED_SECONDS", 0.05)
+
+    class Raced(SimulatorBackend):
+        async def load_adapter(self, adapter: AdapterFiles) -> None:
+            write(root, "poet", b"replaced")
+            write(root, "poet")
+            await asyncio.sleep(0.1)
+            await super().load_adapter(adapter)
+
+    async with placed(root, backend=Raced) as place:
+        await register(place, root, "poet")
+        await asyncio.sleep(0.1)
+        with pytest.raises(PreconditionFailed, match="written to while the engine read them") as refused:
+            await place.adapters.load("poet")
+        assert refused.value.reason == "ADAPTER_CHANGED"
+        with pytest.raises(NotFound):
+            place.backend.chain("poet")  # type: ignore[attr-defined]
+
+
 async def test_adapters_wanted_back_at_once_are_thrashing_and_told_once(tmp_path: Path) -> None:
     async with placed(tmp_path / "root", room=Room(2)) as place:
         await register(place, tmp_path / "root", "a", "b", "c")
@@ -177,3 +200,38 @@ async def test_an_engine_that_starts_anew_brings_only_its_own_adapters(tmp_path:
         assert place.adapters.find("mine").state == "host"
         with pytest.raises(NotFound):
             place.adapters.find("judge")
+
+
+async def test_an_adapter_is_not_removed_while_the_engine_loads_it_even_if_nobody_waits(tmp_path: Path) -> None:
+    class Gated(SimulatorBackend):
+        begun, gate = asyncio.Event(), asyncio.Event()
+
+        async def load_adapter(self, adapter: AdapterFiles) -> None:
+            self.begun.set()
+            await self.gate.wait()
+            await super().load_adapter(adapter)
+
+    async with placed(tmp_path / "root", backend=Gated) as place:
+        await register(place, tmp_path / "root", "poet")
+        waiting = place.adapters.claim("poet", "")
+        await Gated.begun.wait()
+        waiting.release()
+        with pytest.raises(PreconditionFailed, match="'poet' is being loaded") as refused:
+            await place.adapters.unload("poet", forget=True)
+        assert refused.value.reason == "ADAPTER_IN_USE"
+        Gated.gate.set()
+        assert await hold(place.adapters, "poet")
+        await place.adapters.unload("poet", forget=True)
+        with pytest.raises(NotFound):
+            place.backend.chain("poet")  # type: ignore[attr-defined]
+
+
+async def test_an_engine_that_ended_has_nothing_on_its_device(tmp_path: Path) -> None:
+    async with placed(tmp_path / "root", static={"judge": ""}) as place:
+        await register(place, tmp_path / "root", "poet")
+        await place.adapters.load("poet")
+        place.adapters.engine_ended()
+        assert place.adapters.resident() == []
+        assert place.adapters.find("poet").state == "host"
+        assert place.adapters.find("judge").state == "registered"
+        assert place.adapters.find("poet").replicas == ()

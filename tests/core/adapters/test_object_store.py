@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bellhousing.adapters import Registration
-from bellhousing.errors import BellhousingError, EngineUnavailable, Overloaded, PreconditionFailed
+from bellhousing.errors import BellhousingError, EngineUnavailable, PreconditionFailed
 from tests.core.adapters.object_store import BUCKET, Keys, ObjectStore, line_to, object_store, use
 from tests.core.adapters.places import left_in_the_cache, placed
 
@@ -154,9 +154,9 @@ async def test_more_than_the_disk_may_hold_or_a_model_may_have_is_refused(tmp_pa
     source = put(store, "large", b"p" * 600)
     async with placed(tmp_path / "root", sources=("s3://",), cache_bytes=500) as place:
         await place.adapters.register(Registration("large", source))
-        with pytest.raises(Overloaded) as full:
+        with pytest.raises(PreconditionFailed, match="the adapter cache may hold 500") as full:
             await place.adapters.load("large")
-        assert full.value.reason == "DISK_BUDGET_EXCEEDED"
+        assert full.value.reason == "ADAPTER_TOO_BIG"
     async with placed(tmp_path / "root", sources=("s3://",), most_bytes=599) as place:
         await place.adapters.register(Registration("large", source))
         with pytest.raises(PreconditionFailed) as big:

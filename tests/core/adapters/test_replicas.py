@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bellhousing.adapters import AdapterRecord, AdapterState, Filter, Registration
+from bellhousing.adapters import AdapterRecord, AdapterState, Filter, Registration, Room
+from bellhousing.backend import AdapterFiles
 from bellhousing.errors import NotFound
+from bellhousing_simulator import SimulatorBackend
 from tests.core.adapters.places import MODEL, Place, placed, write
 
 
@@ -51,6 +53,72 @@ async def test_weights_registered_anew_on_one_replica_are_served_by_the_other(tm
         assert await waiting == new.record.digest != old
 
 
+async def test_a_request_never_gets_the_weights_of_a_registration_that_was_removed(tmp_path: Path, url: str) -> None:
+    root = tmp_path / "root"
+    async with (
+        placed(root, url=url, replica="one") as one,
+        placed(root, url=url, replica="two", backend=LoadsSlowly) as two,
+    ):
+        old = await one.adapters.register(Registration("poet", write(root, "old"), tenant="acme"))
+        await two.adapters.look_up("poet")
+        first = asyncio.create_task(use(two, "poet", "acme"))
+        await asyncio.sleep(0.1)  # the engine loads it
+        new = await replaced(one, two, root)
+        assert two.adapters.find("poet").state == "host"
+        assert await use(two, "poet", "beta") == new
+        assert await first == old.record.digest
+
+
+async def test_who_waits_for_what_was_removed_and_replaced_is_told(tmp_path: Path, url: str) -> None:
+    root = tmp_path / "root"
+    async with (
+        placed(root, url=url, replica="one") as one,
+        placed(root, url=url, replica="two", room=Room(1, patience=60)) as two,
+    ):
+        await two.adapters.register(Registration("other", write(root, "other")))
+        await two.adapters.register(Registration("poet", write(root, "old"), tenant="acme"))
+        async with two.adapters.lease("other", ""):
+            first = asyncio.create_task(use(two, "poet", "acme"))
+            await asyncio.sleep(0.1)  # it waits for room
+            await one.adapters.look_up("poet")
+            new = await replaced(one, two, root)
+            second = asyncio.create_task(use(two, "poet", "beta"))
+            with pytest.raises(NotFound, match="removed while the request waited"):
+                await first
+        assert await second == new
+
+
+async def test_an_adapter_that_is_removed_while_it_is_loaded_leaves_the_device(tmp_path: Path, url: str) -> None:
+    root = tmp_path / "root"
+    async with (
+        placed(root, url=url, replica="one") as one,
+        placed(root, url=url, replica="two", backend=LoadsSlowly) as two,
+    ):
+        await one.adapters.register(Registration("poet", write(root, "poet")))
+        await two.adapters.look_up("poet")
+        first = asyncio.create_task(use(two, "poet"))
+        await asyncio.sleep(0.1)
+        await one.adapters.unload("poet", forget=True)
+        assert await first
+        await until(lambda: two.told.changes[-1:] == [("poet", "unloaded")])
+
+
+async def replaced(one: Place, two: Place, root: Path) -> str:
+    """Remove acme's "poet" on one replica, register beta's and return its digest once the other replica knows."""
+    await one.adapters.unload("poet", forget=True)
+    new = await one.adapters.register(Registration("poet", write(root, "new"), tenant="beta"))
+    await until(lambda: digest_at(two, "poet") == new.record.digest)
+    return new.record.digest
+
+
+class LoadsSlowly(SimulatorBackend):
+    """The simulator, taking long enough to load an adapter for another replica to replace it."""
+
+    async def load_adapter(self, adapter: AdapterFiles) -> None:
+        await asyncio.sleep(1.0)
+        await super().load_adapter(adapter)
+
+
 def digest_at(place: Place, name: str) -> str:
     """Return what a replica knows; between the old adapter's end and the new one's begin it may know none."""
     try:
@@ -59,8 +127,8 @@ def digest_at(place: Place, name: str) -> str:
         return ""
 
 
-async def use(place: Place, name: str) -> str:
-    async with place.adapters.lease(name, "") as digest:
+async def use(place: Place, name: str, tenant: str = "") -> str:
+    async with asyncio.timeout(20), place.adapters.lease(name, tenant) as digest:
         return digest
 
 

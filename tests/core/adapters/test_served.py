@@ -277,6 +277,17 @@ async def test_a_state_that_no_adapter_has_is_refused(serving: Serve, tmp_path: 
         assert [violation.field for violation in refused.value.violations] == ["states"]
 
 
+async def test_a_model_that_was_unloaded_has_no_adapter_on_its_device(serving: Serve, tmp_path: Path) -> None:
+    async with serving(**settings(tmp_path)) as served:
+        await served.client.register_adapter("poet", write(tmp_path / "root", "poet"))
+        await served.client.load_adapter("poet")
+        assert list((await served.client.load()).resident_adapters) == ["poet"]
+        _ = [message async for message in served.client.unload_model("sim")]
+        found = await served.client.adapter("poet")
+        assert (found.state, list(found.replicas)) == (pb.ADAPTER_STATE_HOST, [])
+        assert list((await served.client.load()).resident_adapters) == []
+
+
 async def test_the_default_registry_is_a_file_made_at_the_first_registration(
     serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
