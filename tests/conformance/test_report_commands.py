@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.cli import commands
 from bellhousing_conformance.cli.running import Whom
 from bellhousing_conformance.report.model import ConformanceReport
@@ -70,3 +71,22 @@ def test_a_run_against_a_target_that_is_down_exits_with_3_and_leaves_a_report(tm
 def test_the_command_that_reproduces_names_everything_that_decided_and_no_secret() -> None:
     whom = Whom(target="127.0.0.1:1", ca=Path("ca.pem"), token="secret", silence=5)
     assert whom.flags() == ["--target=127.0.0.1:1", "--ca=ca.pem", "--silence=5"]
+
+
+@pytest.mark.parametrize("name", ["report.xml", "report.html", "report.json", "samples/C01-1.jsonl"])
+def test_a_disk_that_takes_no_more_is_named_and_leaves_no_form_of_the_report(good: Path, name: str) -> None:
+    full = good / f"{name}.part"
+    full.parent.mkdir(exist_ok=True)
+    full.symlink_to("/dev/full")
+    ended = invoked("run", "--start", "simulator", "--check", "C01", "--output", good)
+    assert isinstance(ended.exception, ConfigurationError)
+    assert f"{str(good / name)!r} cannot be written: No space left on device" in ended.exception.message
+    assert not (good / name).exists()
+    if not name.startswith("samples"):
+        assert [file.name for file in good.iterdir() if file.name.startswith("report")] == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written: Not a directory"):
+        write_report(report_of(*whole()), tmp_path / "file" / "out")
