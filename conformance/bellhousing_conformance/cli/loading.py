@@ -26,7 +26,7 @@ from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.metrics import METRICS, metric
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals
+from bellhousing_conformance.load.record import Arrivals, whole_file
 from bellhousing_conformance.load.report import LoadReport, report_of, write_load_report
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.sender import Progress as Sending
@@ -34,12 +34,14 @@ from bellhousing_conformance.load.traces import READERS, read_trace
 from bellhousing_conformance.load.validation import LAWS, Catch, Validation, catches, validate
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of, plan_of_closed, plan_of_trace
 from bellhousing_conformance.loads import load_in
+from bellhousing_conformance.report.html import load_html
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.slo import load_slo
 from bellhousing_conformance.targets.target import Target
 
 UNDECIDED = 4
 DEFAULT_FOLDER = Path("load-report")
+PAGE_FILE = "load.html"
 CHECK_FOLDER = Path("load-check")
 CLOSED_REQUESTS = 2000
 SABOTAGE_SECONDS = 15.0
@@ -248,6 +250,8 @@ async def _run(where: Where, when: When, asking: Asking, output: Path) -> LoadRe
             await run_load(job, output, display.sending, token=target.where.token)
     report = report_of(output, floor=floor, limits=limits)
     write_load_report(report, output)
+    with whole_file(output / PAGE_FILE) as page:
+        page.write(load_html(report, load_in(output, floor)).encode())
     return report
 
 
@@ -303,7 +307,7 @@ def _tell(report: LoadReport, output: Path) -> None:
     _line(report.verdict)
     for reason in report.reasons:
         _line(f"  {reason}")
-    _line(f"rows: {output}")
+    _line(f"report: {output / PAGE_FILE}")
 
 
 def _tell_check(found: list[Validation], caught: list[Catch]) -> None:

@@ -34,6 +34,7 @@ def html(comparison: Comparison, blocks: list[Block]) -> str:
             forest=pictures.forest(comparison),
             distributions=pictures.distributions(kept),
             timelines=pictures.timelines(comparison),
+            host=pictures.host(comparison),
             names=pictures.NAMES,
             quantity=pictures.quantity,
         )

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bellhousing_conformance.check import CONFORMANT
+from bellhousing_conformance.load.metrics import METRICS
+from bellhousing_conformance.load.report import LoadReport
+from bellhousing_conformance.loads import Load
 from bellhousing_conformance.proof.matrix import CLEAN, KillMatrix
 from bellhousing_conformance.report import load_plots, plots, reading
 from bellhousing_conformance.report.comparison import KINDS, changes, differences, matrix
@@ -27,6 +30,13 @@ def html(report: ConformanceReport, folder: Path) -> str:
         "partings": plots.first_differences(report.checks),
     }
     return _page("report.html.j2", report=report, matrix=matrix([report]), **pictures)
+
+
+def load_html(report: LoadReport, load: Load) -> str:
+    """Return the page of a load run."""
+    titles = {each.id: each.title for each in METRICS.values()}
+    pictures = load_plots.charts_of_load(load)
+    return _page("load.html.j2", report=report, info=load.run.info, metrics=titles, charts=pictures)
 
 
 def matrix_html(reports: Sequence[ConformanceReport]) -> str:

@@ -28,7 +28,9 @@ def test_a_run_prints_its_verdict_and_leaves_what_it_follows_from(tmp_path: Path
     ended = invoked(*STARTED, "--rate", 20, "--duration", 3, "--seed", 1, "--goodput", "ttft=1", "--output", tmp_path)
     assert ended.exit_code in {0, 4}  # the machine decides whether it is VALID
     assert "request ledger" in ended.output
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["load.json", "run.json", "sent.jsonl"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "load.html", "load.json", "run.json", "sent.jsonl",
+    ]  # fmt: skip
     assert disagreements(tmp_path) == []
 
 
