@@ -9,9 +9,10 @@ from bellhousing_conformance.load.metrics import METRICS
 from bellhousing_conformance.load.report import LoadReport
 from bellhousing_conformance.loads import Load
 from bellhousing_conformance.proof.matrix import CLEAN, KillMatrix
-from bellhousing_conformance.report import load_plots, plots, reading
+from bellhousing_conformance.report import load_plots, plots, reading, search_plots
 from bellhousing_conformance.report.comparison import KINDS, changes, differences, matrix
 from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.search import Goodput
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +38,11 @@ def load_html(report: LoadReport, load: Load) -> str:
     titles = {each.id: each.title for each in METRICS.values()}
     pictures = load_plots.charts_of_load(load)
     return _page("load.html.j2", report=report, info=load.run.info, metrics=titles, charts=pictures)
+
+
+def goodput_html(found: Goodput) -> str:
+    """Return the page of a search for the goodput."""
+    return _page("goodput.html.j2", found=found, charts=search_plots.charts(found))
 
 
 def matrix_html(reports: Sequence[ConformanceReport]) -> str:
