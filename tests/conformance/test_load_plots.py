@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def series(run: Run, title: str, label: str) -> Series:
     return next(each for each in chart.series if each.label == label)
 
 
-def of_request(run: Run, place: int, **told: object) -> Run:
+def of_request(run: Run, place: int, **told: Any) -> Run:
     """Return a run whose request of a place is otherwise."""
     rows = list(run.rows)
     rows[place] = replace(rows[place], **told)

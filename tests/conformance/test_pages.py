@@ -1,6 +1,6 @@
 """What people read off a report: honest words, safe pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -181,7 +181,7 @@ def load_page() -> str:
     return load_html(report, Load("load", named, is_gated=True))
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "load": load_page,
     "report": lambda: html(rich(), Path()),
     "matrix": lambda: matrix_html([rich(), rich()]),

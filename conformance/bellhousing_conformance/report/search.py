@@ -84,7 +84,8 @@ def disagreements(folder: Path) -> list[str]:
     told = read_goodput(folder)
     if len(told.floors) != len(told.tries):
         return [f"floors: expected {len(told.tries)}, one of each load, found {len(told.floors)}"]
-    tries, found = [], []
+    tries: list[Try] = []
+    found: list[str] = []
     for number, each in enumerate(told.tries):
         load = load_in(load_folder(folder, number), told.floors[number], f"load {number}")
         info, rate = load.run.info, following(tries, told.asked.limits)
