@@ -55,8 +55,7 @@ def test_each_kind_of_sample_has_its_picture(tmp_path: Path) -> None:
     assert list(found) == [
         "Time to first token",
         "End-to-end latency",
-        *TIMELINES,
-        *ARRIVALS,
+        *(f"{title}, 0.3 of capacity" for title in (*TIMELINES, *ARRIVALS)),
         "Good requests against the offered rate",
         "Resident memory during the soak",
     ]

@@ -32,7 +32,7 @@ def charts(report: ConformanceReport, folder: Path) -> list[Chart]:
         distribution("End-to-end latency", "e2el", loads["LT2"]),
         distribution("Longest stall of each stream", "max_stall", loads["LT4"]),
         _rate("Latency against the offered rate", loads["LT2"]),
-        *([] if not loads["LT2"] else run_charts(max(loads["LT2"], key=_offered).run)),
+        *_of_busiest(loads["LT2"]),
         _goodput(report),
         _memory(rows["K01"]),
         _soaked(loads["K02"]),
@@ -85,8 +85,13 @@ def distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None
     )  # fmt: skip
 
 
-def _offered(load: Load) -> float:
-    return load.run.info.arrivals.rate
+def _of_busiest(loads: Sequence[Load]) -> list[Chart]:
+    """Return the pictures of the load of the highest rate; their titles say which it is."""
+    if not loads:
+        return []
+    busiest = max(loads, key=lambda load: load.run.info.arrivals.rate)
+    charts = run_charts(busiest.run)
+    return [chart.model_copy(update={"title": f"{chart.title}, {busiest.scenario}"}) for chart in charts]
 
 
 def _rate(title: str, loads: Sequence[Load]) -> Chart | None:
