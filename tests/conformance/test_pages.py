@@ -1,6 +1,7 @@
 """What people read off a report: honest words, safe pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,9 +10,11 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from bellhousing_conformance.check import CONFORMANT
+from bellhousing_conformance.load.report import judged
+from bellhousing_conformance.loads import Load
 from bellhousing_conformance.proof.matrix import CLEAN, Cell, KillMatrix
 from bellhousing_conformance.report.comparison import changes, differences, matrix
-from bellhousing_conformance.report.html import difference_html, html, kill_matrix_html, matrix_html
+from bellhousing_conformance.report.html import difference_html, html, kill_matrix_html, load_html, matrix_html
 from bellhousing_conformance.report.junit import junit
 from bellhousing_conformance.report.markdown import difference_markdown, markdown, matrix_markdown
 from bellhousing_conformance.report.model import Attempt, ConformanceReport, Host, Result, Subject, Suite
@@ -19,6 +22,7 @@ from bellhousing_conformance.report.outcome import exit_code, is_conformant, pro
 from bellhousing_conformance.report.plots import LEAST_P_VALUES, divergences, durations, quantiles
 from bellhousing_conformance.report.reading import cell, detectable, figure_text, problems, standing
 from bellhousing_conformance.verdict import Figure, Judgement, Status
+from tests.conformance.load.rows import FLOOR, perfect
 
 HOSTILE = '<script>alert("x")</script>|\n# heading'
 
@@ -169,7 +173,16 @@ def proof() -> KillMatrix:
     return KillMatrix(checks=("C1",), defects={"s": HOSTILE}, declared={"s": ("C1",)}, cells=cells, seed=1, seconds=1)
 
 
-PAGES = {
+def load_page() -> str:
+    """The page of a load run on a server with a hostile name."""
+    run = perfect()
+    named = replace(run, info=replace(run.info, address=HOSTILE))
+    report = judged(named.rows, named.info, floor=FLOOR, limits={"ttft": 1.0})
+    return load_html(report, Load("load", named, is_gated=True))
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "load": load_page,
     "report": lambda: html(rich(), Path()),
     "matrix": lambda: matrix_html([rich(), rich()]),
     "difference": lambda: difference_html(rich(), report_of(*whole())),
@@ -206,6 +219,15 @@ def test_the_page_tells_each_failure_with_the_command_that_reproduces_it() -> No
     failures = page[page.index('id="failures"') : page.index('id="undecided"')]
     assert "bellhousing conformance run --check C01" in failures
     assert "The target is not blamed" in failures
+
+
+def test_the_page_of_a_load_has_its_verdict_figures_gates_and_pictures() -> None:
+    page = load_page()
+    assert "<strong>VALID</strong>" in page
+    assert "request ledger" in page
+    assert "TTFT</th><td>p50</td>" in page
+    assert 'aria-label="Sent after intended: request"' in page
+    assert "good requests/s" in page
 
 
 def test_checks_that_lack_the_same_thing_share_a_line() -> None:

@@ -144,3 +144,22 @@ def test_a_mistake_of_the_operator_is_told_before_the_run(
 def test_a_page_that_cannot_be_written_is_a_mistake_of_the_operator(good: Path) -> None:
     ended = invoked("diff", good, good, "--html", good / "report.json" / "d.html")
     assert isinstance(ended.exception, ConfigurationError)
+
+
+@pytest.mark.parametrize("name", ["report.xml", "report.html", "report.json", "samples/C01-1.jsonl"])
+def test_a_disk_that_takes_no_more_is_named_and_leaves_no_form_of_the_report(good: Path, name: str) -> None:
+    full = good / f"{name}.part"
+    full.parent.mkdir(exist_ok=True)
+    full.symlink_to("/dev/full")
+    ended = invoked("run", "--start", "simulator", "--check", "C01", "--output", good)
+    assert isinstance(ended.exception, ConfigurationError)
+    assert f"{str(good / name)!r} cannot be written: No space left on device" in ended.exception.message
+    assert not (good / name).exists()
+    if not name.startswith("samples"):
+        assert [file.name for file in good.iterdir() if file.name.startswith("report")] == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written: Not a directory"):
+        write_report(report_of(*whole()), tmp_path / "file" / "out")

@@ -25,10 +25,11 @@ from bellhousing_conformance.compare.comparison import Comparison, comparison_of
 from bellhousing_conformance.compare.execution import Stopped, measure
 from bellhousing_conformance.compare.settings import (
     Settings,
+    is_begun,
     read_settings,
+    require_new,
     require_same,
     settings_of,
-    write_settings,
 )
 from bellhousing_conformance.compare.writers import PAGE_FILE, write_forms
 from bellhousing_conformance.load.clients import KINDS
@@ -164,7 +165,7 @@ def _begun(told: Mapping[str, Any], folder: Path) -> Settings:
     settings = settings_of({"seed": secrets.randbelow(2**31), **told})
     if settings.rate:
         settings.check_rate(settings.rate)
-    write_settings(settings, folder)
+    require_new(folder)
     return settings
 
 
@@ -189,6 +190,9 @@ def _measure(settings: Settings, folder: Path) -> None:
 
 
 def _interrupted(folder: Path) -> typer.Exit:
+    if not is_begun(folder):
+        say("the comparison was not begun: nothing of it is kept")
+        return typer.Exit(INFRASTRUCTURE)
     done = len(list((folder / BLOCKS).glob("*[!t]"))) if (folder / BLOCKS).is_dir() else 0
     say(f"{done} blocks are kept; go on with: bellhousing conformance compare --resume {folder}")
     return typer.Exit(INFRASTRUCTURE)

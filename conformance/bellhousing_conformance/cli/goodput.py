@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from typer import Option
@@ -17,59 +17,36 @@ from bellhousing_conformance.cli.loading import Asking
 from bellhousing_conformance.cli.objectives import code_of
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.running import Where
-from bellhousing_conformance.goodput import (
-    Limits,
-    Try,
-    bracket,
-    is_undecided,
-    search,
-    seconds_of,
-)
-from bellhousing_conformance.load.document import read_document, write_document
+from bellhousing_conformance.goodput import Limits, Try, search, seconds_of
+from bellhousing_conformance.load.document import write_document
 from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals
+from bellhousing_conformance.load.record import Arrivals, whole_file
 from bellhousing_conformance.load.report import report_of
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.workload import plan_of, plan_of_closed
 from bellhousing_conformance.loads import WARM_UP_REQUESTS, Load, load_in
+from bellhousing_conformance.report.html import goodput_html
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
-from bellhousing_conformance.slo import Slo, judged_floor, load_slo
+from bellhousing_conformance.report.search import (
+    SEARCH_FILE,
+    SEARCH_PAGE,
+    Asked,
+    Goodput,
+    goodput_of,
+    load_folder,
+    read_goodput,
+    require_same,
+)
+from bellhousing_conformance.slo import Slo, load_slo
 from bellhousing_conformance.targets.target import Target
-from bellhousing_conformance.verdict import Figure, Frozen, Status
 
 DEFAULT_FOLDER = Path("goodput-report")
-FILE = "goodput.json"
 START_SHARE = 0.5
 CAPACITY_SECONDS, CAPACITY_CONCURRENCY = 10.0, 8
 OVERHEAD_SECONDS = 8.0
 """What a load takes beside its requests: two processes that start, and the server that does nothing."""
-
-
-class Asked(Frozen):
-    """What a search was asked: another question is another search, which cannot go on with these loads."""
-
-    address: str
-    model: str
-    workload: str
-    slo: Slo
-    seed: int
-    start: float
-    seconds: float
-    limits: Limits
-
-
-class Goodput(Frozen):
-    """A search. `status` is MEASURED where no least goodput is declared; `tries` are all loads, in order."""
-
-    schema_version: Literal["bellhousing.goodput/1"] = "bellhousing.goodput/1"
-    asked: Asked
-    status: Status
-    goodput: Figure
-    tries: tuple[Try, ...]
-    floors: tuple[dict[str, float] | None, ...]
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +83,9 @@ def add(app: typer.Typer) -> None:
         check_requirements()
         if slo is None or not (objectives := load_slo(slo)).objective:
             raise ConfigurationError("goodput: expected --slo with an objective that says what is good, found none")
+        if asking.goodput:
+            raise ConfigurationError("--goodput: expected the limits in --slo, found them twice")
+        asking.check(is_trace=False)
         try:
             found = asyncio.run(_search(where, how, asking, objectives, output, resume=resume))
         except (EngineUnavailable, DeadlineExceeded) as error:
@@ -119,19 +99,20 @@ def add(app: typer.Typer) -> None:
 
 
 async def _search(where: Where, how: Searching, asking: Asking, slo: Slo, output: Path, *, resume: bool) -> Goodput:
-    kept = _kept(output) if resume else None
+    kept = read_goodput(output) if resume and (output / SEARCH_FILE).is_file() else None
     seed = how.seed if how.seed is not None else kept.asked.seed if kept else secrets.randbelow(2**31)
     async with where.reached() as target:
         bench = _Loads(target, asking, how.deadline, seed, output)
         start = how.begin or (kept.asked.start if kept else await bench.capacity() * START_SHARE)
         limits = Limits(start=start, resolution=how.resolution, most_loads=how.most_loads)
         asked = Asked(
-            address=where.target or where.start, model=target.model, workload=asking.workload().model_dump_json(),
-            slo=slo, seed=seed, start=start, seconds=how.seconds, limits=limits,
+            target=where.target or where.start or str(where.config), started=_started(where), model=target.model,
+            client=asking.client, deadline=how.deadline, workload=asking.workload(), slo=slo, seed=seed, start=start,
+            seconds=how.seconds, limits=limits,
         )  # fmt: skip
-        if kept is not None and kept.asked != asked:
-            raise ConfigurationError(f"{str(output)!r}: expected a search that asked the same, found another one")
-        bench.floors += kept.floors if kept else ()
+        if kept is not None:
+            require_same(kept.asked, asked, output)
+            bench.floors += kept.floors
         seconds = seconds_of(start, slo, how.seconds) + WARM_UP_REQUESTS / start + OVERHEAD_SECONDS
         say(f"about {seconds:.0f} s a load at {start:.3g} requests/s, at most {how.most_loads} loads; seed {seed}")
 
@@ -140,10 +121,21 @@ async def _search(where: Where, how: Searching, asking: Asking, slo: Slo, output
 
         def told(tries: Sequence[Try]) -> None:
             _told(tries[-1], len(tries))
-            _write(_found(asked, tries, bench.floors), output)
+            write_goodput(goodput_of(asked, tries, bench.floors), output)
 
         tries = await search(send, slo, limits, told)
-    return _found(asked, tries, bench.floors)
+    return goodput_of(asked, tries, bench.floors)
+
+
+def _started(where: Where) -> dict[str, str]:
+    """Return how a server is started, but for the backend and the model."""
+    told = {
+        "option": ", ".join(sorted(where.option or ())),
+        "python": str(where.python or ""),
+        "tensor_parallel": str(where.tensor_parallel),
+        "max_sequences": str(where.max_sequences),
+    }
+    return told if where.start else {}
 
 
 class _Loads:
@@ -167,7 +159,7 @@ class _Loads:
 
     async def load(self, rate: float, number: int, seconds: float) -> Load:
         """Return the load of a number, sent at a rate unless a broken search has it."""
-        folder = self._output / f"load-{number:02}"
+        folder = load_folder(self._output, number)
         if number >= len(self.floors):
             seed = self._seed + number
             stages = [
@@ -185,29 +177,11 @@ class _Loads:
         await run_load(job, folder, token=self._target.where.token)
 
 
-def _found(asked: Asked, tries: Sequence[Try], floors: Sequence[dict[str, float] | None]) -> Goodput:
-    figure = bracket(tries).figure
-    status, problems = Status.MEASURED, tuple[str, ...]()
-    if is_undecided(tries):
-        status, problems = Status.INCONCLUSIVE, tries[-1].reasons if tries else ()
-    elif asked.slo.goodput is not None:
-        judged = judged_floor("goodput", figure, asked.slo.goodput)
-        status, problems = judged.status, judged.problems
-    return Goodput(
-        asked=asked, status=status, goodput=figure, tries=tuple(tries), floors=tuple(floors[: len(tries)]),
-        problems=problems,
-    )  # fmt: skip
-
-
-def _kept(output: Path) -> Goodput | None:
-    """Return the search of a folder; None without one. Raises `ConfigurationError` for one that cannot be read."""
-    file = output / FILE
-    return read_document(Goodput, file, "goodput") if file.is_file() else None
-
-
-def _write(found: Goodput, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    write_document(found, output / FILE)
+def write_goodput(found: Goodput, folder: Path) -> None:
+    """Write the document of a search and its page into its folder. Raises `ConfigurationError`."""
+    write_document(found, folder / SEARCH_FILE)
+    with whole_file(folder / SEARCH_PAGE) as page:
+        page.write(goodput_html(found).encode())
 
 
 def _told(last: Try, number: int) -> None:
@@ -224,7 +198,7 @@ def _tell(found: Goodput, output: Path) -> None:
     _line(f"{found.status}: goodput {figure.value:.4g} good requests/s, between {figure.low:.4g} and {high}")
     for problem in found.problems:
         _line(f"  {problem}")
-    _line(f"loads: {output}")
+    _line(f"report: {output / SEARCH_PAGE}")
 
 
 def _line(text: str) -> None:

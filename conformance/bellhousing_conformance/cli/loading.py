@@ -26,7 +26,7 @@ from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.metrics import METRICS, metric
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals
+from bellhousing_conformance.load.record import Arrivals, whole_file
 from bellhousing_conformance.load.report import LoadReport, report_of, write_load_report
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.sender import Progress as Sending
@@ -34,12 +34,14 @@ from bellhousing_conformance.load.traces import READERS, read_trace
 from bellhousing_conformance.load.validation import LAWS, Catch, Validation, catches, validate
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of, plan_of_closed, plan_of_trace
 from bellhousing_conformance.loads import load_in
+from bellhousing_conformance.report.html import load_html
 from bellhousing_conformance.report.outcome import INFRASTRUCTURE
 from bellhousing_conformance.slo import load_slo
 from bellhousing_conformance.targets.target import Target
 
 UNDECIDED = 4
 DEFAULT_FOLDER = Path("load-report")
+PAGE_FILE = "load.html"
 CHECK_FOLDER = Path("load-check")
 CLOSED_REQUESTS = 2000
 SABOTAGE_SECONDS = 15.0
@@ -116,8 +118,8 @@ class Asking:
     """What to ask, as flags."""
 
     client: Annotated[str, Option(help=f"{', '.join(KINDS)}.")] = "contract"
-    prompt_tokens: Annotated[str, Option(help="Tokens of a prompt.", metavar="N[-M]")] = "64"
-    output_tokens: Annotated[str, Option(help="Tokens of an output.", metavar="N[-M]")] = "32"
+    prompt_tokens: Annotated[str | None, Option(help="Tokens of a prompt; 64 unless told.", metavar="N[-M]")] = None
+    output_tokens: Annotated[str | None, Option(help="Tokens of an output; 32 unless told.", metavar="N[-M]")] = None
     natural: Annotated[bool, Option("--natural", help="Outputs end where the model ends them.")] = False
     adapter: Annotated[list[str] | None, Option(help="Of this adapter; may be repeated. base is none.")] = None
     zipf: Annotated[float, Option(help="The k-th adapter is asked for k ** -ZIPF as often.", min=0)] = 0.0
@@ -129,12 +131,24 @@ class Asking:
     context_length: Annotated[int | None, Option(help="Scale the lengths of a trace to fit.")] = None
     goodput: Annotated[str, Option(help="Limits in seconds that count as good.", metavar="METRIC=S,…")] = ""
 
+    def check(self, *, is_trace: bool) -> None:
+        """Raise `ConfigurationError` naming what has no effect: a trace has its own lengths, beginnings and turns."""
+        of_trace = {"--context-length": self.context_length}
+        of_others = {
+            "--prompt-tokens": self.prompt_tokens, "--output-tokens": self.output_tokens, "--prefixes": self.prefixes,
+            "--prefix-tokens": self.prefix_tokens, "--turns": self.turns - 1, "--think": self.think,
+        }  # fmt: skip
+        strangers = [name for name, value in (of_others if is_trace else of_trace).items() if value]
+        if strangers:
+            where = "with --trace, which has its own" if is_trace else "without --trace"
+            raise ConfigurationError(f"{', '.join(strangers)}: no effect {where}")
+
     def workload(self) -> Workload:
         """Return the workload. Raises `ConfigurationError`."""
         names = [("" if name == "base" else name) for name in self.adapter or ["base"]]
         told: Mapping[str, Any] = {
-            "prompt_tokens": lengths("--prompt-tokens", self.prompt_tokens),
-            "output_tokens": lengths("--output-tokens", self.output_tokens),
+            "prompt_tokens": lengths("--prompt-tokens", self.prompt_tokens or "64"),
+            "output_tokens": lengths("--output-tokens", self.output_tokens or "32"),
             "natural": self.natural,
             "adapters": names,
             "zipf": self.zipf,
@@ -237,6 +251,7 @@ def _add_load_check(app: typer.Typer) -> None:
 
 async def _run(where: Where, when: When, asking: Asking, output: Path) -> LoadReport:
     seed = secrets.randbelow(2**31) if when.seed is None else when.seed
+    asking.check(is_trace=when.trace is not None)
     limits, workload = asking.limits(), asking.workload()
     async with where.reached() as target:
         job = when.job(asking.endpoint(target, when.deadline), workload, seed)
@@ -248,6 +263,8 @@ async def _run(where: Where, when: When, asking: Asking, output: Path) -> LoadRe
             await run_load(job, output, display.sending, token=target.where.token)
     report = report_of(output, floor=floor, limits=limits)
     write_load_report(report, output)
+    with whole_file(output / PAGE_FILE) as page:
+        page.write(load_html(report, load_in(output, floor)).encode())
     return report
 
 
@@ -303,7 +320,7 @@ def _tell(report: LoadReport, output: Path) -> None:
     _line(report.verdict)
     for reason in report.reasons:
         _line(f"  {reason}")
-    _line(f"rows: {output}")
+    _line(f"report: {output / PAGE_FILE}")
 
 
 def _tell_check(found: list[Validation], caught: list[Catch]) -> None:

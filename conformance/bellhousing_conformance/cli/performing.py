@@ -1,6 +1,7 @@
 """`performance`."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,7 +46,7 @@ def add(app: typer.Typer) -> None:
         check_requirements()
         told = _told(load_speeds(config), minutes, pairs, block)
         say(f"{len(told.others)} comparisons of {told.pairs} pairs: about {duration(told.seconds())}")
-        command = f"bellhousing conformance performance --config {config}"
+        command = _command(config, {"--minutes": minutes, "--pairs": pairs, "--block": block})
         for folder in (output, publish.parent):
             make_folder(folder)
         began = datetime.now(UTC)
@@ -64,3 +65,9 @@ def _told(file: SpeedFile, minutes: float | None, pairs: int | None, block: floa
     told: dict[str, Any] = {"pairs": pairs, "block_seconds": block}
     changed = file.model_copy(update={key: value for key, value in told.items() if value is not None})
     return changed if minutes is None else changed.within(minutes)
+
+
+def _command(config: Path, told: Mapping[str, float | None]) -> str:
+    """Return the command that measures the same again: with what decides how much is measured."""
+    flags = [f"{name}={value:g}" for name, value in told.items() if value is not None]
+    return shlex.join(["bellhousing", "conformance", "performance", "--config", str(config), *flags])

@@ -21,6 +21,8 @@ from bellhousing_conformance.report.folder import writing
 from bellhousing_conformance.report.html import difference_html, matrix_html
 from bellhousing_conformance.report.markdown import difference_markdown, matrix_markdown
 from bellhousing_conformance.report.reading import Cell, word
+from bellhousing_conformance.report.search import SEARCH_FILE
+from bellhousing_conformance.report.search import disagreements as search_disagreements
 from bellhousing_conformance.report.verify import another_suite, disagreements
 from bellhousing_conformance.report.writers import read_report
 
@@ -35,7 +37,7 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def verify(report: ReportPath) -> None:
-        """Compute every figure of a report, load run or comparison again from its raw data.
+        """Compute every figure of a report, load run, search or comparison again from its raw data.
 
         Exits with 1 when one is not so, or a report tells more than its samples and the catalogue of checks bear out.
         """
@@ -43,6 +45,7 @@ def add(app: typer.Typer) -> None:
         for file, what, faults_of in (
             (REPORT_FILE, "load run", load_disagreements),
             (COMPARISON_FILE, "comparison", comparison_disagreements),
+            (SEARCH_FILE, "search", search_disagreements),
         ):
             if (report / file).is_file():
                 _verify_rows(what, faults_of(report))

@@ -1,5 +1,6 @@
 """What is measured before the first block: the capacity of each side, which warms it up, and what the sender adds."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ from bellhousing_conformance.load.gates import reachable
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
 from bellhousing_conformance.load.record import RunInfo, Sent, read_rows, read_run
+from bellhousing_conformance.load.schedule import MOST_RATE
 from bellhousing_conformance.verdict import Frozen
 
 FOLDER, CALIBRATION_FILE = "calibration", "calibration.json"
@@ -77,10 +79,17 @@ async def calibrated(
     return calibration
 
 
+def forget_calibration(folder: Path) -> None:
+    """Remove what an earlier calibration left. Raises `OSError`."""
+    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
+    if (folder / FOLDER).is_dir():
+        shutil.rmtree(folder / FOLDER)
+
+
 def rate_of(settings: Settings, found: Mapping[Literal["a", "b"], Capacity]) -> float:
-    """Return the rate of the open loop, in requests/s, with three digits."""
+    """Return the rate of the open loop, in requests/s, with three digits; at most what a sender may be asked for."""
     slower = min(each.requests_per_second for each in found.values())
-    return settings.rate or float(f"{settings.share * slower:.3g}")
+    return settings.rate or min(MOST_RATE, float(f"{settings.share * slower:.3g}"))
 
 
 def read_calibration(folder: Path) -> Calibration:

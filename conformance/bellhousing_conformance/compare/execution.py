@@ -28,9 +28,9 @@ from bellhousing_conformance.compare.blocks import (
     seed_of,
     write_record,
 )
-from bellhousing_conformance.compare.calibration import Calibration, calibrated
+from bellhousing_conformance.compare.calibration import Calibration, calibrated, forget_calibration
 from bellhousing_conformance.compare.loads import closed_load, open_load
-from bellhousing_conformance.compare.settings import Settings
+from bellhousing_conformance.compare.settings import Settings, is_begun, write_settings
 from bellhousing_conformance.compare.sides import Side, reached
 from bellhousing_conformance.load.process import run_load
 from bellhousing_conformance.load.record import whole_file
@@ -64,7 +64,7 @@ class Display(Protocol):
 
 
 async def measure(settings: Settings, folder: Path, display: Display) -> None:
-    """Measure what a folder lacks of its comparison.
+    """Measure what a folder lacks of its comparison, or begin one there once both sides are reached and calibrated.
 
     Raises what `sides.reached` raises before the first block, later `Stopped`; a cancellation leaves every whole block.
     """
@@ -75,9 +75,8 @@ async def measure(settings: Settings, folder: Path, display: Display) -> None:
                 display.told(f"{arm.upper()}: starting {told.start}")
             key: Literal["a", "b"] = "a" if arm == "a" else "b"
             sides[key] = await stack.enter_async_context(reached(told, arm))
-        keep_subjects(sides, folder)
         try:
-            calibration = await calibrated(settings, sides, folder, display.told)
+            calibration = await _begun(settings, sides, folder, display)
             await _Course(settings, sides, folder, calibration, display).run()
         except ConfigurationError as error:
             if not (folder / BLOCKS).is_dir():
@@ -87,6 +86,22 @@ async def measure(settings: Settings, folder: Path, display: Display) -> None:
             raise Stopped(error.message) from error
         except OSError as error:
             raise Stopped(f"{str(error.filename or folder)!r} cannot be written: {error.strerror}") from error
+
+
+async def _begun(settings: Settings, sides: Sides, folder: Path, display: Display) -> Calibration:
+    """Return the calibration of a comparison that goes on, or measure it and keep with it what begins one.
+
+    What an attempt left that did not come so far is of other settings, perhaps, and is removed.
+    """
+    if is_begun(folder):
+        keep_subjects(sides, folder)
+        return await calibrated(settings, sides, folder, display.told)
+    (folder / SIDES_FILE).unlink(missing_ok=True)
+    forget_calibration(folder)
+    calibration = await calibrated(settings, sides, folder, display.told)
+    keep_subjects(sides, folder)
+    write_settings(settings, folder)
+    return calibration
 
 
 def keep_subjects(sides: Sides, folder: Path) -> None:

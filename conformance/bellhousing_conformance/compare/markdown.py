@@ -4,23 +4,40 @@ from collections.abc import Iterator
 from typing import Literal
 
 from bellhousing_conformance.compare.comparison import Comparison, MetricResult
+from bellhousing_conformance.compare.sides import ISO_PRECISION
 from bellhousing_conformance.load.workload import Lengths
 from bellhousing_conformance.report.markdown import in_line, table
 from bellhousing_conformance.report.model import Subject
 
 RATIOS = """Ratios are A's to B's, of geometric means over the blocks; below 1 A's figure is the smaller one. A floor is
 what A seems to differ from itself by."""
+NO_DIVERGENCE = (
+    "How far their distributions are apart (KL) is not measured here: a faster side may be a coarser one. "
+    "`bellhousing conformance run --target A --against B --check Q02` measures it."
+)
 HEAD = ("A is", "ratio of geometric means [95 %]")
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
     a, b = (side_title(comparison, arm) for arm in sides())
-    lines = [f"# {in_line(a)} and {in_line(b)}", "", f"**{in_line(comparison.precision).capitalize()}.**", ""]
+    lines = [f"# {in_line(a)} and {in_line(b)}", "", precision_line(comparison), ""]
     lines += [f"> {in_line(reason)}." for reason in (*comparison.reasons, *comparison.cautions)]
     lines += ["", *metrics_table(comparison), "", *load_lines(comparison), ""]
     lines.append(RATIOS)
     return "\n".join(lines) + "\n"
+
+
+def precision_line(comparison: Comparison) -> str:
+    """Return whether both sides have the same precision, in bold; where they have not, what that leaves open."""
+    label = in_line(comparison.precision)
+    rest = f" {divergence_note(comparison)}" if divergence_note(comparison) else ""
+    return f"**{label[0].upper()}{label[1:]}.**{rest}"
+
+
+def divergence_note(comparison: Comparison) -> str:
+    """Return what stands beside speeds of two precisions; empty where there is one."""
+    return "" if comparison.precision.startswith(ISO_PRECISION) else NO_DIVERGENCE
 
 
 def sides() -> tuple[Literal["a"], Literal["b"]]:

@@ -4,12 +4,13 @@ Coordinates are shares of the axes, from the left and from below.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bellhousing_conformance.compare.blocks import Arm, Block
+from bellhousing_conformance.compare.blocks import MOST_STEAL, Arm, Block
 from bellhousing_conformance.compare.comparison import BlockResult, Comparison, MetricResult
 from bellhousing_conformance.compare.figures import COMPARED, measured_rows
 from bellhousing_conformance.load.metrics import METRICS
+from bellhousing_conformance.report.charts import Chart, Series, Tick, axis, scale_of
 from bellhousing_conformance.verdict import Frozen
 
 MOST_POINTS = 240
@@ -27,13 +28,6 @@ Axis = Callable[[float], float]
 """Where a value is on an axis."""
 
 NAMES: dict[Arm, str] = {"a": "A", "b": "B", "again": "A again"}
-
-
-class Tick(Frozen):
-    """A mark of an axis."""
-
-    at: float
-    text: str
 
 
 class ForestRow(Frozen):
@@ -207,6 +201,54 @@ def _timeline(name: str, order: Sequence[BlockResult]) -> Timeline | None:
     return Timeline(title=metric.title, unit=unit, dots=tuple(dots), ticks=ticks)
 
 
+def host(comparison: Comparison) -> list[Chart]:
+    """Return what the host did in each block, in the order of measuring; none where the system tells nothing."""
+    order = sorted(comparison.blocks, key=lambda each: each.started)
+    steal, waits, pressure = ([(place, getattr(each, name)) for place, each in enumerate(order, 1)] for name in (
+        "steal", "idle_share", "pressure",
+    ))  # fmt: skip
+    limited = _shares(
+        "Processor time taken from each block",
+        "Processor time that a hypervisor gave to others (steal), and that the side used which was not measured. A "
+        "block with more than the dotted line is measured again.",
+        {"steal": steal, "the side that waits": waits},
+        MOST_STEAL,
+    )
+    pressed = _shares(
+        "Pressure on the processors at the end of each block",
+        "Share of the last 10 s in which something waited for a processor. The load itself does too: it decides "
+        "nothing.",
+        {"pressure": pressure},
+    )
+    return [chart for chart in (limited, pressed) if chart is not None]
+
+
+def _shares(
+    title: str, note: str, told: Mapping[str, Sequence[tuple[int, float | None]]], most: float | None = None
+) -> Chart | None:
+    """Return shares of the blocks in percent, with the most that is allowed."""
+    known = {
+        name: [(place, value * 100) for place, value in points if value is not None] for name, points in told.items()
+    }
+    values = [value for points in known.values() for _, value in points]
+    if not values:
+        return None
+    limit = [] if most is None else [most * 100]
+    x, y = axis([max(len(points) for points in told.values())]), axis([*limit, *values])
+    series = [
+        Series(label=name, line=tuple((x.at(place), y.at(value)) for place, value in points), form="dots")
+        for name, points in known.items()
+        if points
+    ]
+    for value in limit:
+        line = ((0.0, y.at(value)), (1.0, y.at(value)))
+        series.append(Series(label=f"limit of {value:g} %", line=line, form="dotted"))
+    return Chart(
+        title=title, note=note, x="blocks in the order of measuring", y="percent", ticks_x=x.ticks, ticks_y=y.ticks,
+        series=tuple(series),
+    )  # fmt: skip
+
+
 def _ticks(least: float, most: float, at: Axis, unit: str) -> Iterator[Tick]:
     """Yield a few round marks: evenly apart on a short axis, in steps of 1, 2 and 5 on a long one."""
     scale = scale_of(most, unit)[0]
@@ -226,11 +268,6 @@ def _ticks(least: float, most: float, at: Axis, unit: str) -> Iterator[Tick]:
         if low <= value <= high and (not kept or at(value / scale) - at(kept[-1] / scale) >= LEAST_TICK_DISTANCE):
             kept.append(value)
             yield Tick(at=at(value / scale), text=f"{value:{form}}")
-
-
-def scale_of(most: float, unit: str) -> tuple[float, str]:
-    """Return the factor and the unit in which times below a second are told: milliseconds."""
-    return (1000.0, "ms") if unit == "s" and most < 1 else (1.0, unit)
 
 
 def quantity(value: float, unit: str) -> str:

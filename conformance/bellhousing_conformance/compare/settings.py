@@ -13,6 +13,7 @@ from bellhousing.settings import Strict
 from bellhousing_conformance.compare.blocks import ARMS
 from bellhousing_conformance.load.clients import KINDS
 from bellhousing_conformance.load.document import write_document
+from bellhousing_conformance.load.schedule import MOST_RATE
 from bellhousing_conformance.load.workload import Lengths, Workload
 
 SETTINGS_FILE = "settings.json"
@@ -69,14 +70,14 @@ class Settings(Strict):
     pairs: int = Field(20, ge=1, le=1000)
     block_seconds: float = Field(15.0, ge=1, le=600)
     seed: int = Field(ge=0)
-    rate: float | None = Field(None, gt=0)
+    rate: float | None = Field(None, gt=0, le=MOST_RATE)
     share: float = Field(0.5, gt=0, lt=1)
     concurrency: int = Field(4, ge=1)
     prompt_tokens: Lengths = Lengths(low=64, high=64)
     output_tokens: Lengths = Lengths(low=32, high=32)
     natural: bool = False
-    tokens_per_word: float = Field(1.0, gt=0)
-    deadline: float = Field(60.0, gt=0)
+    tokens_per_word: float = Field(1.0, gt=0, allow_inf_nan=False)
+    deadline: float = Field(60.0, gt=0, allow_inf_nan=False)
 
     @property
     def workload(self) -> Workload:
@@ -120,17 +121,22 @@ class Settings(Strict):
             )
 
 
-def write_settings(settings: Settings, folder: Path) -> None:
-    """Write the settings into a new folder. Raises `ConfigurationError`, also for a folder that has a comparison."""
-    if (folder / SETTINGS_FILE).exists():
+def is_begun(folder: Path) -> bool:
+    """Tell whether a folder has a comparison: one whose sides were reached and whose calibration was measured."""
+    return (folder / SETTINGS_FILE).is_file()
+
+
+def require_new(folder: Path) -> None:
+    """Raise `ConfigurationError` for a folder that has a comparison."""
+    if is_begun(folder):
         raise ConfigurationError(
             f"folder {str(folder)!r}: expected none of an earlier comparison, found {SETTINGS_FILE}",
             hint=f"`--resume {folder}` goes on with it; another `--output` begins a new one",
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"folder {str(folder)!r}: expected a folder, found {error.strerror}") from error
+
+
+def write_settings(settings: Settings, folder: Path) -> None:
+    """Write the settings into a folder, and with it begin a comparison. Raises `ConfigurationError`."""
     write_document(settings, folder / SETTINGS_FILE)
 
 

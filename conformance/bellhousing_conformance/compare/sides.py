@@ -16,6 +16,7 @@ from bellhousing_conformance.report.model import Subject
 from bellhousing_conformance.targets.started import LOAD_SECONDS
 from bellhousing_conformance.targets.target import Target, load_target
 
+ISO_PRECISION = "iso-precision"
 TOKEN_VARIABLES = {"a": "BELLHOUSING_TOKEN_A", "b": "BELLHOUSING_TOKEN_B"}
 """Where the bearer tokens of endpoints are found: in no file and no argument."""
 
@@ -94,4 +95,4 @@ def precision_label(a: Subject, b: Subject) -> str:
         return f"not iso-precision: A has {a.precision}, B has {b.precision}"
     if a.model_digest != b.model_digest:
         return f"not iso-precision: the digests of the weights differ, both are {a.precision}"
-    return f"iso-precision: both have the weights {a.model_digest[:19]}… in {a.precision}"
+    return f"{ISO_PRECISION}: both have the weights {a.model_digest[:19]}… in {a.precision}"

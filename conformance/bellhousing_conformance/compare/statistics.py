@@ -21,7 +21,7 @@ LEAST_MARGIN = 0.05
 """The smallest relative difference that equivalence is asked within."""
 
 MOST_FLOOR = 0.2
-"""A noise floor above this says that the machine decides nothing: within it, everything would be equivalent."""
+"""A noise floor above this shows no equivalence: within it, nearly everything would be equivalent."""
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 

@@ -30,10 +30,12 @@ def html(comparison: Comparison, blocks: list[Block]) -> str:
         .render(
             comparison=comparison,
             titles={arm: markdown.side_title(comparison, arm) for arm in markdown.sides()},
+            divergence=markdown.divergence_note(comparison),
             load=list(markdown.load_lines(comparison)),
             forest=pictures.forest(comparison),
             distributions=pictures.distributions(kept),
             timelines=pictures.timelines(comparison),
+            host=pictures.host(comparison),
             names=pictures.NAMES,
             quantity=pictures.quantity,
         )

@@ -235,9 +235,13 @@ def _check_schema(file: Path, content: bytes) -> None:
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that takes its name only when all of it is on the disk; a failure leaves nothing."""
+    """Yield a file that takes its name only when all of it is on the disk; a failure leaves nothing.
+
+    Its folder is made where there is none. Raises `ConfigurationError` for what cannot be written.
+    """
     part = file.with_name(file.name + ".part")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as opened:
             yield opened
             opened.flush()

@@ -9,11 +9,11 @@ from bellhousing.errors import BellhousingError, ConfigurationError
 from bellhousing_conformance.compare.comparison import COMPARISON_FILE, Comparison, comparison_of, read_comparison
 from bellhousing_conformance.compare.execution import Display, Stopped, measure
 from bellhousing_conformance.compare.settings import (
-    SETTINGS_FILE,
     Settings,
+    is_begun,
     read_settings,
+    require_new,
     require_same,
-    write_settings,
 )
 from bellhousing_conformance.compare.writers import write_forms
 from bellhousing_conformance.performance.entries import SpeedEntry, SpeedFile
@@ -64,10 +64,10 @@ async def collect(
 
 
 def _prepare(settings: Settings, folder: Path, *, resume: bool) -> None:
-    if resume and (folder / SETTINGS_FILE).is_file():
+    if resume and is_begun(folder):
         require_same(read_settings(folder), settings.model_dump(mode="json"), folder)
     else:
-        write_settings(settings, folder)
+        require_new(folder)
 
 
 async def _compared(entry: SpeedEntry, settings: Settings, folder: Path, display_of: DisplayOf) -> SpeedOutcome:

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from bellhousing_conformance.compare.comparison import Comparison
-from bellhousing_conformance.compare.markdown import RATIOS, load_lines, metrics_table, side_title, sides
+from bellhousing_conformance.compare.markdown import (
+    RATIOS,
+    load_lines,
+    metrics_table,
+    precision_line,
+    side_title,
+    sides,
+)
 from bellhousing_conformance.performance.collect import SpeedOutcome
 from bellhousing_conformance.performance.entries import SpeedFile
 from bellhousing_conformance.report.markdown import in_line
@@ -54,7 +61,7 @@ def _section(outcome: SpeedOutcome) -> Iterator[str]:
 
 def _compared(comparison: Comparison) -> Iterator[str]:
     titles = "; ".join(in_line(side_title(comparison, arm)) for arm in sides())
-    yield f"{titles}. **{in_line(comparison.precision[0].upper() + comparison.precision[1:])}.**"
+    yield f"{titles}. {precision_line(comparison)}"
     yield ""
     for caution in (*comparison.reasons, *comparison.cautions):
         yield f"> {in_line(caution[0].upper() + caution[1:])}."

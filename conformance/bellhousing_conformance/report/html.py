@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bellhousing_conformance.check import CONFORMANT
+from bellhousing_conformance.load.metrics import METRICS
+from bellhousing_conformance.load.report import LoadReport
+from bellhousing_conformance.loads import Load
 from bellhousing_conformance.proof.matrix import CLEAN, KillMatrix
-from bellhousing_conformance.report import load_plots, plots, reading
+from bellhousing_conformance.report import load_plots, plots, reading, search_plots
 from bellhousing_conformance.report.comparison import KINDS, changes, differences, matrix
 from bellhousing_conformance.report.model import ConformanceReport
+from bellhousing_conformance.report.search import Goodput
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,6 +31,18 @@ def html(report: ConformanceReport, folder: Path) -> str:
         "partings": plots.first_differences(report.checks),
     }
     return _page("report.html.j2", report=report, matrix=matrix([report]), **pictures)
+
+
+def load_html(report: LoadReport, load: Load) -> str:
+    """Return the page of a load run."""
+    titles = {each.id: each.title for each in METRICS.values()}
+    pictures = load_plots.charts_of_load(load)
+    return _page("load.html.j2", report=report, info=load.run.info, metrics=titles, charts=pictures)
+
+
+def goodput_html(found: Goodput) -> str:
+    """Return the page of a search for the goodput."""
+    return _page("goodput.html.j2", found=found, charts=search_plots.charts(found))
 
 
 def matrix_html(reports: Sequence[ConformanceReport]) -> str:

@@ -11,38 +11,16 @@ from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.load.metrics import METRICS
 from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile
 from bellhousing_conformance.loads import Load, loads_of
+from bellhousing_conformance.report.charts import MOST_POINTS, Axis, Chart, Series, axis, highest, scale_of
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.reading import number
+from bellhousing_conformance.report.run_charts import run_charts
 from bellhousing_conformance.report.samples import read_samples
 from bellhousing_conformance.soak import HOUR, memory_trend
-from bellhousing_conformance.verdict import Frozen, Row
+from bellhousing_conformance.verdict import Row
 
-MOST_POINTS = 200
 SHARE_AT = "share at "
 """How figures of TH2 begin, before the rate."""
-
-Points = tuple[tuple[float, float], ...]
-
-
-class Series(Frozen):
-    """A line through points, which are shares of the axes; `band` is the outline of its interval."""
-
-    label: str
-    line: Points
-    band: Points = ()
-    is_dotted: bool = False
-
-
-class Chart(Frozen):
-    """A picture. `x` and `y` name the axes, `ticks_*` are their ends in words."""
-
-    title: str
-    note: str
-    x: str
-    y: str
-    ticks_x: tuple[str, str]
-    ticks_y: tuple[str, str]
-    series: tuple[Series, ...]
 
 
 def charts(report: ConformanceReport, folder: Path) -> list[Chart]:
@@ -50,15 +28,28 @@ def charts(report: ConformanceReport, folder: Path) -> list[Chart]:
     rows = {check: _rows(report, folder, check) for check in ("LT2", "LT4", "TH2", "K01", "K02")}
     loads = {check: [load for load in loads_of(rows[check]) if load.scenario != "capacity"] for check in rows}
     found = [
-        _distribution("Time to first token", "ttft", loads["LT2"]),
-        _distribution("End-to-end latency", "e2el", loads["LT2"]),
-        _distribution("Longest stall of each stream", "max_stall", loads["LT4"]),
+        distribution("Time to first token", "ttft", loads["LT2"]),
+        distribution("End-to-end latency", "e2el", loads["LT2"]),
+        distribution("Longest stall of each stream", "max_stall", loads["LT4"]),
         _rate("Latency against the offered rate", loads["LT2"]),
+        *_of_busiest(loads["LT2"]),
         _goodput(report),
         _memory(rows["K01"]),
         _soaked(loads["K02"]),
     ]
     return [chart for chart in found if chart is not None]
+
+
+def charts_of_load(load: Load) -> list[Chart]:
+    """Return the pictures of a load run; a closed loop has no latencies under load to show."""
+    named = (
+        ("Time to first token", "ttft"),
+        ("End-to-end latency", "e2el"),
+        ("Longest stall of each stream", "max_stall"),
+    )
+    told = named if load.run.info.arrivals.is_open else ()
+    found = [distribution(title, metric, [load]) for title, metric in told]
+    return [*(chart for chart in found if chart is not None), *run_charts(load.run)]
 
 
 def _rows(report: ConformanceReport, folder: Path, check: str) -> list[Row]:
@@ -71,24 +62,36 @@ def _rows(report: ConformanceReport, folder: Path, check: str) -> list[Row]:
         return []
 
 
-def _distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None:
+def distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None:
     """Return the empirical distributions of a metric; bands hold a whole curve in 95 % (Massart, 1990)."""
     told = [(load.scenario, sorted(METRICS[metric].values(load.measured))) for load in loads]
     finite = [value for _, values in told for value in values if math.isfinite(value)]
     if len(finite) < 2:
         return None
-    low, high = min(finite), max(finite)
+    scale, unit = scale_of(max(finite), "s")
+    x, y = axis((value * scale for value in finite), zero=False), axis([1.0])
     series = []
     for scenario, values in told:
         half = math.sqrt(math.log(2 / 0.05) / 2 / len(values)) if values else 1.0
-        steps = [(_share(v, low, high), (i + 1) / len(values)) for i, v in enumerate(values) if math.isfinite(v)]
+        steps = [(x.at(v * scale), (i + 1) / len(values)) for i, v in enumerate(values) if math.isfinite(v)]
         kept = steps[:: max(1, len(steps) // MOST_POINTS)]
         upper = [(x, min(1.0, y + half)) for x, y in kept]
         lower = [(x, max(0.0, y - half)) for x, y in reversed(kept)]
         series.append(Series(label=scenario, line=tuple(kept), band=(*upper, *lower)))
-    note = "Share of requests within a time; the band holds the whole curve in 95 %. Failures are never within."
-    ends = (_seconds(low), _seconds(high))
-    return Chart(title=title, note=note, x="seconds", y="share", ticks_x=ends, ticks_y=("0", "1"), series=tuple(series))
+    note = "Share of requests within a time; the band holds the whole curve in 95 %. A failure is never within."
+    return Chart(
+        title=title, note=note, x=f"{METRICS[metric].title}, {unit}", y="share of requests", ticks_x=x.ticks,
+        ticks_y=y.ticks, series=tuple(series),
+    )  # fmt: skip
+
+
+def _of_busiest(loads: Sequence[Load]) -> list[Chart]:
+    """Return the pictures of the load of the highest rate; their titles say which it is."""
+    if not loads:
+        return []
+    busiest = max(loads, key=lambda load: load.run.info.arrivals.rate)
+    charts = run_charts(busiest.run)
+    return [chart.model_copy(update={"title": f"{chart.title}, {busiest.scenario}"}) for chart in charts]
 
 
 def _rate(title: str, loads: Sequence[Load]) -> Chart | None:
@@ -104,17 +107,16 @@ def _rate(title: str, loads: Sequence[Load]) -> Chart | None:
     drawn = [each for kept in points.values() for each in kept]
     if len({each[0] for each in drawn}) < 2:
         return None
-    most, rates = max(each[3] for each in drawn), [each[0] for each in drawn]
-    series = [_with_band(f"TTFT p{percent}", kept, max(rates), most) for percent, kept in points.items() if kept]
-    note = "Percentiles of the time to first token of each load, with their 95 % interval."
+    scale, unit = scale_of(max(each[3] for each in drawn), "s")
+    x, y = axis(each[0] for each in drawn), axis(each[3] * scale for each in drawn)
     return Chart(
         title=title,
-        note=note,
+        note="Percentiles of the time to first token of each load, with their 95 % interval.",
         x="offered requests/s",
-        y="seconds",
-        ticks_x=("0", number(max(rates))),
-        ticks_y=("0", _seconds(most)),
-        series=tuple(series),
+        y=f"TTFT, {unit}",
+        ticks_x=x.ticks,
+        ticks_y=y.ticks,
+        series=tuple(_with_band(f"TTFT p{percent}", kept, x, y, scale) for percent, kept in points.items() if kept),
     )
 
 
@@ -126,15 +128,15 @@ def _goodput(report: ConformanceReport) -> Chart | None:
     if len(last) < 2:
         return None
     kept = sorted((rate, figure.low or 0.0, figure.value, figure.high or 0.0) for rate, figure in last.items())
-    most = kept[-1][0]
+    x, y = axis(each[0] for each in kept), axis([1.0])
     return Chart(
         title="Good requests against the offered rate",
         note="Share of requests within every objective at each step of the search, with the interval that decided it.",
         x="offered requests/s",
-        y="share",
-        ticks_x=("0", number(most)),
-        ticks_y=("0", "1"),
-        series=(_with_band("good requests", kept, most, 1.0),),
+        y="share of requests",
+        ticks_x=x.ticks,
+        ticks_y=y.ticks,
+        series=(_with_band("good requests", kept, x, y),),
     )
 
 
@@ -142,29 +144,36 @@ def _rate_of(name: str) -> float:
     return float(name.removeprefix(SHARE_AT).partition("/")[0])
 
 
-def _with_band(label: str, kept: list[tuple[float, float, float, float]], x: float, y: float) -> Series:
-    upper = [(at / x, high / y) for at, _, _, high in kept]
-    lower = [(at / x, low / y) for at, low, _, _ in reversed(kept)]
-    return Series(label=label, line=tuple((at / x, value / y) for at, _, value, _ in kept), band=(*upper, *lower))
+def _with_band(
+    label: str, kept: Sequence[tuple[float, float, float, float]], x: Axis, y: Axis, scale: float = 1.0
+) -> Series:
+    lower, line, upper = (
+        [(x.at(each[0]), y.at(each[place] * scale)) for each in kept] for place in (1, 2, 3)
+    )  # fmt: skip
+    return Series(label=label, line=tuple(line), band=(*upper, *reversed(lower)))
 
 
 def _memory(rows: Sequence[Row]) -> Chart | None:
     trend = memory_trend(rows)
     if trend is None:
         return None
-    (start, _), (end, _) = trend.looks[0], trend.looks[-1]
-    low, high = min(size for _, size in trend.looks), max(size for _, size in trend.looks)
-    looks = [(_share(at, start, end), _share(size, low, high)) for at, size in trend.looks]
-    line = [(at, trend.base + trend.slope * at / HOUR) for at in (trend.settled[0][0], end)]
-    ends = [(_share(at, start, end), min(1.0, max(0.0, _share(size, low, high)))) for at, size in line]
+    start, end = trend.looks[0][0], trend.looks[-1][0]
+    x, y = axis([end - start]), axis((size for _, size in trend.looks), zero=False)
+    looks = [(x.at(at - start), y.at(size)) for at, size in trend.looks]
+    ends = [
+        (x.at(at - start), y.at(trend.base + trend.slope * at / HOUR)) for at in (trend.settled[0][0], end)
+    ]  # fmt: skip
     return Chart(
         title="Resident memory during the soak",
         note=f"Each look, and the line of Theil and Sen once settled: {number(trend.slope)} MiB an hour.",
         x="seconds",
         y="MiB",
-        ticks_x=("0", number(round(end - start))),
-        ticks_y=(number(low), number(high)),
-        series=(Series(label="resident", line=tuple(looks)), Series(label="slope", line=tuple(ends), is_dotted=True)),
+        ticks_x=x.ticks,
+        ticks_y=y.ticks,
+        series=(
+            Series(label="resident", line=tuple(looks)),
+            Series(label="slope", line=tuple(ends), form="dotted"),
+        ),
     )
 
 
@@ -180,23 +189,15 @@ def _soaked(loads: Sequence[Load]) -> Chart | None:
     )
     if len(told) < 2:
         return None
-    most, end = max(value for _, value in told), told[-1][0]
-    kept = told[:: max(1, len(told) // MOST_POINTS)]
-    line = tuple((_share(at, 0, end), value / most if most else 0.0) for at, value in kept)
+    scale, unit = scale_of(max(value for _, value in told), "s")
+    x, y = axis(at for at, _ in told), axis(value * scale for _, value in told)
+    line = tuple((x.at(at), y.at(value * scale)) for at, value in highest(told))
     return Chart(
         title="Latency during the soak",
-        note="End-to-end latency of requests in the order in which they were sent.",
-        x="seconds",
-        y="seconds",
-        ticks_x=("0", number(round(end))),
-        ticks_y=("0", _seconds(most)),
+        note="End-to-end latency of requests in the order in which they were sent; of many the slowest each.",
+        x="seconds since the start",
+        y=f"end-to-end latency, {unit}",
+        ticks_x=x.ticks,
+        ticks_y=y.ticks,
         series=(Series(label="request", line=line),),
     )
-
-
-def _share(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) if high > low else 0.5
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3g}"

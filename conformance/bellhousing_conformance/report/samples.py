@@ -5,17 +5,21 @@ import json
 from pathlib import Path
 
 from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.load.record import whole_file
 from bellhousing_conformance.verdict import Row, Rows
 
 FOLDER = "samples"
 
 
 def write_samples(folder: Path, name: str, rows: Rows) -> tuple[str, str]:
-    """Write rows under the report's folder; return the file relative to it and its SHA-256."""
+    """Write rows under the report's folder; return the file relative to it and its SHA-256.
+
+    Raises `ConfigurationError` where the file cannot be written; then there is none of that name.
+    """
     text = _text(rows)
     file = folder / FOLDER / f"{name}.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(text)
+    with whole_file(file) as opened:
+        opened.write(text)
     return f"{FOLDER}/{file.name}", hashlib.sha256(text).hexdigest()
 
 

@@ -1,11 +1,13 @@
 """The forms of a report: one file each, from the same model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from bellhousing.errors import ConfigurationError
+from bellhousing_conformance.load.record import whole_file
 from bellhousing_conformance.report.html import html
 from bellhousing_conformance.report.junit import junit
 from bellhousing_conformance.report.markdown import markdown
@@ -14,24 +16,35 @@ from bellhousing_conformance.report.samples import FOLDER
 
 JSON_FILE = "report.json"
 WRITERS: Mapping[str, Callable[[ConformanceReport, Path], str]] = {
-    JSON_FILE: lambda report, _: report.model_dump_json(indent=1) + "\n",
     "report.xml": lambda report, _: junit(report),
     "report.md": lambda report, _: markdown(report),
     "report.html": html,
+    JSON_FILE: lambda report, _: report.model_dump_json(indent=1) + "\n",
 }
-"""File name to writer; a writer gets the report and its folder, where the samples are."""
+"""File name to writer; a writer gets the report and its folder, where the samples are.
+
+The JSON is the last: where it is, the others are.
+"""
 
 
 def write_report(report: ConformanceReport, folder: Path) -> None:
     """Write every form of a report into a folder, in the place of an earlier report and of its samples.
 
-    What else is in the folder stays.
+    What else is in the folder stays. Raises `ConfigurationError` where a form cannot be written; then the folder has
+    none, of an earlier report neither.
     """
+    forms = {name: write(report, folder).encode() for name, write in WRITERS.items()}
     for name in _samples_of_earlier(folder) - _samples(report):
         (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, write in WRITERS.items():
-        (folder / name).write_text(write(report, folder), encoding="utf-8")
+    try:
+        for name, form in forms.items():
+            with whole_file(folder / name) as file:
+                file.write(form)
+    except ConfigurationError:
+        for name in forms:
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        raise
 
 
 def _samples_of_earlier(folder: Path) -> set[str]:

@@ -46,6 +46,8 @@ def test_two_backends_are_started_and_compared_and_the_folder_gone_on_with(tmp_p
     (("h:1", "h:2", "--prompt-tokens", "many"), "--prompt-tokens: expected N or N-M"),
     (("h:1", "h:2", "--rate", "0.1"), "expected at least 11 requests in the open loop"),
     (("h:1", "h:2", "--share", "2"), "share"),
+    (("simulator", "simulator", "--rate", "20000"), "rate: Input should be less than or equal to 10000"),
+    (("simulator", "simulator", "--rate", "inf"), "rate"),
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_refused_before_anything_is_started(
     arguments: tuple[str, ...], words: str, tmp_path: Path
@@ -60,6 +62,12 @@ def test_nobody_there_exits_with_3(tmp_path: Path) -> None:
     ended = invoked("compare", "127.0.0.1:1", "127.0.0.1:1", "--rate", 5, "--output", tmp_path / "none")
     assert ended.exit_code == 3
     assert "no server can be reached" in ended.stderr
+
+
+def test_a_mistake_in_a_side_leaves_the_folder_free(tmp_path: Path) -> None:
+    for wrong in ("simulatr", "another"):  # the second is not refused for the first
+        ended = invoked("compare", "simulator", wrong, "--rate", 5, "--output", tmp_path / "out")
+        assert f"no backend named {wrong!r}" in str(ended.exception)
 
 
 def test_other_settings_than_it_was_begun_with_are_refused_by_name(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bellhousing_conformance.compare.blocks import BLOCKS, read_blocks
 from bellhousing_conformance.compare.calibration import CALIBRATION_FILE, Calibration
 from bellhousing_conformance.compare.comparison import comparison_of
 from bellhousing_conformance.compare.execution import Stopped, measure
-from bellhousing_conformance.compare.settings import Settings, settings_of, write_settings
+from bellhousing_conformance.compare.settings import Settings, is_begun, read_settings, settings_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -64,7 +64,6 @@ def asked(a: str, b: str, **told: object) -> Settings:
 async def test_an_endpoint_that_dies_ends_it_clearly_and_the_rest_is_measured_later(tmp_path: Path) -> None:
     async with server() as one:
         settings = asked(one.address, one.address)
-        write_settings(settings, tmp_path)
         killing: list[asyncio.Task[None]] = []
         watching = Watching(at_second=lambda: killing.append(asyncio.ensure_future(one.kill())))
         with pytest.raises(Stopped, match=r"does not answer any more|expected a server within"):
@@ -85,7 +84,6 @@ async def test_an_endpoint_that_dies_ends_it_clearly_and_the_rest_is_measured_la
 async def test_a_cancelled_comparison_keeps_whole_blocks_alone(tmp_path: Path) -> None:
     async with server() as one:
         settings = asked(one.address, one.address)
-        write_settings(settings, tmp_path)
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
@@ -105,7 +103,6 @@ async def test_a_disk_that_takes_no_more_ends_it_with_what_was_whole(tmp_path: P
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with server() as one:
         settings = asked(one.address, one.address)
-        write_settings(settings, tmp_path)
         try:
             with pytest.raises(Stopped, match="cannot be written"):
                 await measure(
@@ -120,7 +117,6 @@ async def test_a_disk_that_takes_no_more_ends_it_with_what_was_whole(tmp_path: P
 async def test_another_engine_behind_the_address_is_refused_by_what_differs(tmp_path: Path) -> None:
     async with server() as one, server(weights_seed=2) as other:
         settings = asked(one.address, one.address)
-        write_settings(settings, tmp_path)
         (tmp_path / BLOCKS).touch()  # so that it ends before the first block
         with pytest.raises(Stopped):
             await measure(settings, tmp_path, Watching())
@@ -130,7 +126,23 @@ async def test_another_engine_behind_the_address_is_refused_by_what_differs(tmp_
 
 async def test_nobody_there_is_told_before_anything_is_measured(tmp_path: Path) -> None:
     settings = asked("127.0.0.1:1", "127.0.0.1:1")
-    write_settings(settings, tmp_path)
     with pytest.raises(EngineUnavailable, match=r"no server can be reached at 127\.0\.0\.1:1"):
         await measure(settings, tmp_path, Watching())
     assert not (tmp_path / CALIBRATION_FILE).exists()
+    assert not is_begun(tmp_path)
+
+
+async def test_what_could_not_begin_is_no_comparison_and_another_one_begins_in_its_folder(tmp_path: Path) -> None:
+    async with server() as one, server(weights_seed=2) as other:
+        too_few = asked(one.address, one.address, rate=None, share=0.01)
+        with pytest.raises(ConfigurationError, match="expected at least 11 requests in the open loop"):
+            await measure(too_few, tmp_path, Watching())
+        assert not is_begun(tmp_path)
+        stale = tmp_path / "calibration" / "a-9"
+        stale.mkdir()
+        (tmp_path / BLOCKS).touch()  # so that it ends before the first block
+        corrected = asked(other.address, other.address)
+        with pytest.raises(Stopped):
+            await measure(corrected, tmp_path, Watching())
+    assert read_settings(tmp_path) == corrected
+    assert not stale.exists()

@@ -62,3 +62,14 @@ def test_times_below_a_second_are_told_in_milliseconds() -> None:
     assert pictures.quantity(0.0123, "s") == "12.3 ms"
     assert pictures.quantity(1.5, "s") == "1.5 s"
     assert pictures.quantity(0.5, "tokens/s") == "0.5 tokens/s"
+
+
+def test_the_noise_of_the_host_has_what_each_block_tells_and_nothing_where_the_system_is_silent(
+    found: Comparison,
+) -> None:
+    assert pictures.host(found) == []
+    told = [each.model_copy(update={"steal": 0.01 * place}) for place, each in enumerate(found.blocks)]
+    [chart] = pictures.host(found.model_copy(update={"blocks": tuple(told)}))
+    steal, limit = chart.series
+    assert (steal.label, len(steal.line)) == ("steal", len(told))
+    assert [y > limit.line[0][1] for _, y in steal.line[:4]] == [False, False, False, True]

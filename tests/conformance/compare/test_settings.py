@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_conformance.compare.settings import read_settings, require_same, settings_of, write_settings
+from bellhousing_conformance.compare.settings import (
+    read_settings,
+    require_new,
+    require_same,
+    settings_of,
+    write_settings,
+)
 from tests.conformance.compare.folders import SIDES, settings
 
 
@@ -21,7 +27,19 @@ def test_a_side_is_reached_in_exactly_one_way(side: dict[str, object], words: st
         settings_of({**SIDES, "a": side, "seed": 1})
 
 
-@pytest.mark.parametrize("told", [{"pairs": 0}, {"share": 1.0}, {"rate": -1.0}, {"block_seconds": 0.5}, {"pears": 3}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"pairs": 0},
+        {"share": 1.0},
+        {"rate": -1.0},
+        {"rate": 20000.0},
+        {"rate": float("inf")},
+        {"deadline": float("inf")},
+        {"block_seconds": 0.5},
+        {"pears": 3},
+    ],
+)
 def test_settings_that_cannot_be_are_refused_by_name(told: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(told))):
         settings(**told)
@@ -38,10 +56,11 @@ def test_a_rate_that_leaves_no_median_is_refused_with_a_block_that_would_do() ->
 
 
 def test_a_folder_keeps_its_settings_and_is_not_begun_twice(tmp_path: Path) -> None:
+    require_new(tmp_path)
     write_settings(settings(), tmp_path)
     assert read_settings(tmp_path) == settings()
     with pytest.raises(ConfigurationError, match="expected none of an earlier comparison") as error:
-        write_settings(settings(), tmp_path)
+        require_new(tmp_path)
     assert "--resume" in error.value.hint
 
 

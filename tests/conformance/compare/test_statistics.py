@@ -9,6 +9,7 @@ from scipy.stats import binomtest, wilcoxon
 from bellhousing_conformance.compare.statistics import (
     ALPHA,
     LEAST_PAIRS,
+    MOST_FLOOR,
     critical_rank,
     decide,
     equivalence,
@@ -103,6 +104,13 @@ def test_a_machine_too_noisy_finds_nothing_equivalent() -> None:
     found = weighed([x / 10_000 for x in range(PAIRS)], loud)
     assert found.equivalence_p <= ALPHA  # within a margin that says nothing
     assert decide(found, 1.0, found.equivalence_p, more_is_better=False) == "inconclusive"
+
+
+def test_a_difference_far_above_the_floor_is_told_where_the_floor_shows_no_equivalence() -> None:
+    loud = [(-1) ** x * 0.25 + x / 10_000 for x in range(PAIRS)]
+    found = weighed([math.log(3) + x / 10_000 for x in range(PAIRS)], loud)
+    assert found.floor > MOST_FLOOR
+    assert decide(found, 0.0, 1.0, more_is_better=False) == "worse"
 
 
 def test_too_few_pairs_have_no_interval_and_decide_nothing() -> None:

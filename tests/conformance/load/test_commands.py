@@ -28,7 +28,9 @@ def test_a_run_prints_its_verdict_and_leaves_what_it_follows_from(tmp_path: Path
     ended = invoked(*STARTED, "--rate", 20, "--duration", 3, "--seed", 1, "--goodput", "ttft=1", "--output", tmp_path)
     assert ended.exit_code in {0, 4}  # the machine decides whether it is VALID
     assert "request ledger" in ended.output
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["load.json", "run.json", "sent.jsonl"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "load.html", "load.json", "run.json", "sent.jsonl",
+    ]  # fmt: skip
     assert disagreements(tmp_path) == []
 
 
@@ -141,3 +143,21 @@ def test_a_percentile_among_the_failures_is_beyond_the_deadline() -> None:
     assert found["ttft/1", 90].value is None
     assert found["ttft/1", 90].text.startswith(">60 s")
     assert found["ttft/1", 50].value is not None
+
+
+@pytest.mark.parametrize(("flags", "is_trace", "words"), [
+    ({"prompt_tokens": "64", "turns": 2}, True, "--prompt-tokens, --turns: no effect with --trace"),
+    ({"output_tokens": "8", "think": 1.0}, True, "--output-tokens, --think: no effect with --trace"),
+    ({"prefixes": 2, "prefix_tokens": 5}, True, "--prefixes, --prefix-tokens: no effect with --trace"),
+    ({"context_length": 100}, False, "--context-length: no effect without --trace"),
+])  # fmt: skip
+def test_a_flag_without_effect_is_refused_by_name(flags: dict[str, object], is_trace: bool, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Asking(**flags).check(is_trace=is_trace)  # type: ignore[arg-type]
+    Asking(**flags).check(is_trace=not is_trace)  # type: ignore[arg-type]
+
+
+def test_a_load_with_a_flag_without_effect_does_not_begin(tmp_path: Path) -> None:
+    ended = invoked(*STARTED, "--rate", 5, "--context-length", 100, "--output", tmp_path / "out")
+    assert isinstance(ended.exception, ConfigurationError)
+    assert not (tmp_path / "out").exists()

@@ -81,13 +81,13 @@ def _pairs(loads: list[Load]) -> list[tuple[float, float]]:
     tier="standard",
     needs=NEEDS,
     judge=judge,
-    statistic="paired differences of the same requests, Hodges-Lehmann with signed-rank interval",
+    statistic="paired differences of requests of equal lengths, Hodges-Lehmann with signed-rank interval",
     finds="with tax_milliseconds: a tax whose whole interval is beyond the limit",
     alone=True,
     seconds=300,
 )
 async def the_contract_costs_little(probe: Probe) -> None:
-    """Send the same requests by both ways, in blocks that change places; --native tells the engine's own address."""
+    """Send requests of equal lengths and other words by both ways, in turns; --native is the engine's own address."""
     native = probe.bench.native
     if native is None:
         raise NotRun("no address of the engine's own API is known; --native KIND=ADDRESS names one")
@@ -95,7 +95,7 @@ async def the_contract_costs_little(probe: Probe) -> None:
     own = endpoint_of(probe)
     ways = {CONTRACT: replace(own, natural=own.natural or native.natural), NATIVE: native}
     for block in range(probe.size(smoke=2, standard=8, full=20)):
-        # Requests of one shape and other words, so that neither way finds the other's in a cache.
+        # Other words, so that neither way finds the other's in a cache.
         order = [CONTRACT, NATIVE] if block % 2 == 0 else [NATIVE, CONTRACT]
         for way in order:
             tokens = output_tokens(probe)
