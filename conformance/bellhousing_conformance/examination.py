@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bellhousing.errors import EngineUnavailable
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
 from bellhousing_conformance.bench import SOAK_SECONDS, Bench
@@ -84,7 +85,7 @@ class Examiner:
             return await self._examine(check)
         except TargetSilent as error:
             return Examined(await self._silent(check, error, watch.read()))
-        except (CallFailed, Unreadable, HookFailed, OtherFailed, TimeoutError) as error:
+        except (CallFailed, Unreadable, HookFailed, OtherFailed, EngineUnavailable, TimeoutError) as error:
             return Examined(await self._blamed(check, error))
         except NotRun as error:
             return Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
@@ -204,7 +205,8 @@ class Examiner:
         """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""
         if isinstance(error, HookFailed | OtherFailed):
             return result_of(check, Status.ERROR, reason=str(error))
-        is_doubtful = isinstance(error, TargetSilent) or (isinstance(error, CallFailed) and error.is_connection_lost)
+        is_lost = isinstance(error, CallFailed) and error.is_connection_lost
+        is_doubtful = is_lost or isinstance(error, TargetSilent | EngineUnavailable)
         if is_doubtful and not await is_answering(self.calls):
             raise TargetLost(f"during check {check.id} the target stopped answering: {error}") from error
         kept = f" Request: {error.request}" if isinstance(error, CallFailed) else ""

@@ -13,6 +13,7 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.check import check
 from bellhousing_conformance.cli.selection import selected
+from bellhousing_conformance.loads import send_closed
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import FAILED, INFRASTRUCTURE
@@ -101,6 +102,20 @@ async def test_a_server_that_dies_in_the_run_keeps_what_was_seen_before(tmp_path
         report = await run(target, Plan(checks, "smoke", 1), tmp_path)
     assert statuses(report) == {"C03": Status.PASS, "Z1": Status.NOT_RUN, "S02": Status.NOT_RUN}
     assert report.exit_code == INFRASTRUCTURE
+    assert "during check Z1 the target stopped answering" in report.failure
+
+
+async def test_a_server_that_dies_before_a_load_is_lost_and_the_check_is_not_broken(tmp_path: Path) -> None:
+    @check("Z1", title="t", clause="bellhousing.v1.Load", profile="throughput", finds="f", hooks=("kill",))
+    async def loading(probe: Probe) -> None:
+        await probe.hooks.call("kill")
+        await send_closed(probe, "load", concurrency=1, seconds=1)
+
+    async with ServerProcess([{"backend": "simulator"}]) as server:
+        await server.wait_serving(60)
+        target = Target(Address(server.address), hooks=hooks_of(server, {"backend": "simulator"}), silence=2.0)
+        report = await run(target, Plan([loading], "smoke", 1), tmp_path)
+    assert statuses(report) == {"Z1": Status.NOT_RUN}
     assert "during check Z1 the target stopped answering" in report.failure
 
 
