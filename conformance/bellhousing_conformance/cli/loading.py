@@ -1,6 +1,5 @@
 """`load` and `load-check`."""
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bellhousing.cli.output import FAILED, Json, fail, print_json, print_table, 
 from bellhousing.cli.spread import spread
 from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.objectives import code_of, tell_objectives
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.running import Where
@@ -193,7 +193,7 @@ def _add_load(app: typer.Typer) -> None:
         check_requirements()
         objectives = load_slo(slo) if slo else None
         try:
-            report = asyncio.run(_run(where, when, asking, output))
+            report = run_until_interrupted(_run(where, when, asking, output))
         except (EngineUnavailable, DeadlineExceeded) as error:
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error
@@ -223,7 +223,7 @@ def _add_load_check(app: typer.Typer) -> None:
         INVALID, so that its figures say nothing.
         """
         check_requirements()
-        found, caught = asyncio.run(_checked(duration, seed, output))
+        found, caught = run_until_interrupted(_checked(duration, seed, output))
         if json:
             laws = [each.model_dump(mode="json") for each in found]
             print_json({"validations": laws, "saboteurs": [each.model_dump(mode="json") for each in caught]})
