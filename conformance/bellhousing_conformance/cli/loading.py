@@ -71,7 +71,7 @@ class When:
         self._check()
         if self.concurrency is not None:
             plan = plan_of_closed(self.requests, workload, seed, "capacity")
-            return closed_job(endpoint, self.concurrency, self.duration or 60.0, plan, seed)
+            return closed_job(endpoint, self.concurrency, self._seconds, plan, seed)
         if self.trace is not None:
             rows = read_trace(self.trace, self.trace_format)
             schedule, plan = plan_of_trace(self.trace.name, rows, workload, seed, self.duration)
@@ -80,6 +80,10 @@ class When:
         law = Arrivals(self.arrivals, stages[-1].rate, self.cv if self.arrivals == "gamma" else 1.0)
         schedule = drawn(law, stages, seed)
         return open_job(endpoint, schedule, plan_of(schedule, workload, seed), seed)
+
+    @property
+    def _seconds(self) -> float:
+        return 60.0 if self.duration is None else self.duration
 
     def _check(self) -> None:
         if self.arrivals not in {"poisson", "gamma", "trace"}:
@@ -103,7 +107,7 @@ class When:
     def _stages(self) -> Iterator[Stage]:
         measured = [_stage(number, text) for number, text in enumerate(self.phase or (), 1)]
         if self.rate is not None:
-            measured = [Stage("measured", self.rate, 60.0 if self.duration is None else self.duration)]
+            measured = [Stage("measured", self.rate, self._seconds)]
         if self.ramp:
             yield Stage("ramp", 0.0, self.ramp, measured[0].rate, is_measured=False)
         if self.warm_up:

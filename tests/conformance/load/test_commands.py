@@ -56,6 +56,8 @@ def test_nobody_there_exits_with_3_and_leaves_no_report(tmp_path: Path) -> None:
     ({"phase": ["5:x"]}, "--phase: expected a number, found 'x'"),
     ({"rate": 1.0, "arrivals": "gamma", "cv": 0.0}, "coefficient of variation"),
     ({"concurrency": 0}, "expected a concurrency of at least 1"),
+    ({"concurrency": 2, "duration": 0.0}, "a number of seconds above 0, found 2 and 0"),
+    ({"concurrency": 2, "duration": float("inf")}, "a number of seconds above 0, found 2 and inf"),
 ])  # fmt: skip
 def test_flags_that_do_not_go_together_are_refused(flags: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
