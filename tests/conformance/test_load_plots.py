@@ -1,5 +1,6 @@
 """The pictures of loads and soaks follow from the samples of a report."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_every_point_lies_within_its_axes(tmp_path: Path) -> None:
     ]
     assert points
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in points)
+
+
+def test_the_band_of_a_busy_target_is_that_of_what_its_sample_is_worth(tmp_path: Path) -> None:
+    run = perfect("bursty", seconds=240)
+    result = measured(tmp_path, "LT2", noted(run, "bursts"))
+    series = charts(report_of(result), tmp_path)[0].series[0]
+    half = series.band[0][1] - series.line[0][1]
+    assert half > 1.5 * math.sqrt(math.log(40) / 2 / len(run.measured))
 
 
 def test_samples_that_are_not_those_of_the_report_are_not_drawn(tmp_path: Path) -> None:
