@@ -104,7 +104,9 @@ async def test_an_interrupted_proof_leaves_nothing_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("arguments", [("load", "--rate", 2), ("goodput",)])
-async def test_an_interrupted_load_ends_its_server_and_its_senders(arguments: tuple[object, ...], tmp_path: Path) -> None:
+async def test_an_interrupted_load_ends_its_server_and_its_senders(
+    arguments: tuple[object, ...], tmp_path: Path
+) -> None:
     slo = tmp_path / "slo.toml"
     slo.write_text(OBJECTIVE)
     told = ("--start", "simulator", "--slo", slo, "--output", tmp_path)

@@ -12,8 +12,8 @@ from typer import Option
 from bellhousing.cli.output import Json, fail, print_json, print_table, say, stdout
 from bellhousing.cli.spread import spread
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
-from bellhousing_conformance.cli.loading import Asking
 from bellhousing_conformance.cli.interruption import run_until_interrupted
+from bellhousing_conformance.cli.loading import Asking
 from bellhousing_conformance.cli.objectives import code_of
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.running import Where

@@ -202,7 +202,9 @@ def deadlines(run: Run) -> Gate:
 
 def steadiness(run: Run) -> list[Gate]:
     """The target was warm before the window, and no metric drifts within it."""
-    bound = f"at least {LEAST_WARM_UP} requests before the window, the last two tens of them alike within 10 % or by chance"
+    bound = (
+        f"at least {LEAST_WARM_UP} requests before the window, the last two tens of them alike within 10 % or by chance"
+    )
     is_warm, found = False, "never steady"
     if run.warm_up is not None:
         is_warm = run.first_turns[run.warm_up - 1].intended_ns <= run.window[0]

@@ -63,7 +63,7 @@ def test_a_bound_that_the_sample_does_not_have_is_infinite() -> None:
 
 
 def waits(count: int, seed: int) -> list[float]:
-    """Return the waits of a queue of four places with constant service times, to which 0.8 of what it can take comes."""
+    """Return the waits of a queue of four places with constant service times, at 0.8 of its capacity."""
     draw, free, at = Random(seed), [0.0] * 4, 0.0
     found = []
     for _ in range(BEFORE_STEADY + count):

@@ -155,7 +155,8 @@ def test_a_session_of_a_trace_keeps_its_adapter() -> None:
 
 def test_a_trace_lasts_until_its_last_request_wherever_that_stands() -> None:
     late = TraceRow(2.0, 8, 1, "a", 2.0)
-    schedule, _ = plan_of_trace("t", [TraceRow(0, 8, 1, "a"), TraceRow(5, 8, 1), TraceRow(10, 8, 1), late], Workload(), 1)
+    rows = [TraceRow(0, 8, 1, "a"), TraceRow(5, 8, 1), TraceRow(10, 8, 1), late]
+    schedule, _ = plan_of_trace("t", rows, Workload(), 1)
     assert (schedule.phases[0].end_ns, schedule.arrivals.rate) == (10_000_000_000, pytest.approx(0.3))
 
 
