@@ -207,8 +207,8 @@ async def note(
     """Send a job and note it; `floor` are the medians on a server that does nothing."""
     rows, info = await sent(probe, job, told)
     is_gated = not probe.shares_process
-    told = {"info": msgspec.to_builtins(info), "floor": floor, "is_gated": is_gated}
-    probe.observe("run", scenario=scenario, confidence=confidence, **told)
+    known = {"info": msgspec.to_builtins(info), "floor": floor, "is_gated": is_gated}
+    probe.observe("run", scenario=scenario, confidence=confidence, **known)
     for row in rows:
         probe.observe("sent", scenario=scenario, row=msgspec.to_builtins(row))
     return Load(scenario, Run(rows, info, floor), is_gated)
