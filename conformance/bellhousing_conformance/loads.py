@@ -33,8 +33,11 @@ NEEDS = ("sampling.max_tokens", "sampling.seed")
 
 DEADLINE = 60.0
 PROMPT_TOKENS = 32
-WARM_UP_REQUESTS = 35
-"""So that one schedule in 300 has fewer than the 20 before the window that a VALID load needs; with 25 one in 7 had."""
+WARM_UP_REQUESTS, BURSTY_WARM_UP_REQUESTS = 50, 100
+"""So that one schedule in 60 at most, even near the capacity, is not steady before its window; of 35 one in 13 is not.
+
+In bursts one ten is rarely like the next: of 35 requests two schedules in five were not, of 100 one in 130.
+"""
 
 WARM_UP_SHARE = 0.6
 """Of the capacity: at least the rate of a warm-up."""
@@ -135,7 +138,8 @@ async def send_open(
     if not probe.shares_process:
         # A low rate would need minutes for as many requests.
         warm = max(rate, WARM_UP_SHARE * (probe.bench.capacity or 0.0))
-        stages.insert(0, Stage("warm-up", warm, WARM_UP_REQUESTS / warm, is_measured=False))
+        count = WARM_UP_REQUESTS if cv == 1.0 else BURSTY_WARM_UP_REQUESTS
+        stages.insert(0, Stage("warm-up", warm, count / warm, is_measured=False))
     law = Arrivals("gamma" if cv != 1.0 else "poisson", rate, cv)
     seed = probe.seed()
     schedule = drawn(law, stages, seed)
