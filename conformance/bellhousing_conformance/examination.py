@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bellhousing.errors import EngineUnavailable
 from bellhousing.v1 import discovery_pb2
 from bellhousing_conformance.abandonment import ClientFailed
 from bellhousing_conformance.against import OTHER, TARGET, Observe, Other, OtherFailed, on_side
@@ -30,6 +31,11 @@ TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0
 CUT = "the target was too slow for this check"
 LESSENED = (CUT, BEYOND)
 """How a problem begins that says why a sample is not whole, which the sample itself does not show."""
+
+BLAMED = (
+    CallFailed, Unreadable, Incomplete, ClientFailed, HookFailed, OtherFailed, EngineUnavailable, TimeoutError
+)  # fmt: skip
+"""What ends a check that is no defect of the check itself."""
 
 SILENT_SHARE = 0.5
 """A silence of which this process missed this share is not the target's."""
@@ -102,7 +108,7 @@ class Examiner:
             return await self._examine(check)
         except TargetSilent as error:
             return Examined(await self._silent(check, error, watch.read()))
-        except (CallFailed, Unreadable, Incomplete, ClientFailed, HookFailed, OtherFailed, TimeoutError) as error:
+        except BLAMED as error:
             return Examined(await self._blamed(check, error))
         except NotRun as error:
             return Examined(result_of(check, Status.NOT_RUN, reason=str(error)))
@@ -226,9 +232,8 @@ class Examiner:
         """Return whose fault an exception is. Raises `TargetLost` when nothing answers any more."""
         if isinstance(error, HookFailed | OtherFailed):
             return result_of(check, Status.ERROR, reason=str(error))
-        is_doubtful = isinstance(error, TargetSilent | ClientFailed) or (
-            isinstance(error, CallFailed) and error.is_connection_lost
-        )
+        is_lost = isinstance(error, CallFailed) and error.is_connection_lost
+        is_doubtful = is_lost or isinstance(error, TargetSilent | ClientFailed | EngineUnavailable)
         if is_doubtful and not await is_answering(self.calls):
             raise TargetLost(f"during check {check.id} the target stopped answering: {error}") from error
         kept = f" Request: {error.request}" if isinstance(error, CallFailed) else ""

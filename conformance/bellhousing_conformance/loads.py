@@ -6,6 +6,7 @@ then nothing that is measured of the sender means anything, and its gates are le
 
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
 from bellhousing_conformance.load.record import Arrivals, RunInfo, Sent, read_rows, read_run
 from bellhousing_conformance.load.schedule import Stage, drawn
-from bellhousing_conformance.load.sender import Sender
+from bellhousing_conformance.load.sender import Progress, Sender
 from bellhousing_conformance.load.workload import Lengths, Workload, plan_of, plan_of_closed
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Rows
@@ -32,8 +33,11 @@ NEEDS = ("sampling.max_tokens", "sampling.seed")
 
 DEADLINE = 60.0
 PROMPT_TOKENS = 32
-WARM_UP_REQUESTS = 35
-"""So that one schedule in 300 has fewer than the 20 before the window that a VALID load needs; with 25 one in 7 had."""
+WARM_UP_REQUESTS, BURSTY_WARM_UP_REQUESTS = 50, 100
+"""So that one schedule in 60 at most, even near the capacity, is not steady before its window; of 35 one in 13 is not.
+
+In bursts one ten is rarely like the next: of 35 requests two schedules in five were not, of 100 one in 130.
+"""
 
 WARM_UP_SHARE = 0.6
 """Of the capacity: at least the rate of a warm-up."""
@@ -48,6 +52,8 @@ LONGEST_SHARE = 2
 
 ACCOUNTING = ("request ledger", "schedule", "token ledger", "reachable target")
 """Gates that mean something even where sender and target share a process."""
+
+Told = Callable[[Progress], None]
 
 STEADINESS = ("warm-up", "drift of ttft", "drift of tpot")
 """Gates that a target misses by being overloaded: the others judge the sender, the machine and the schedule."""
@@ -115,19 +121,30 @@ def output_tokens(probe: Probe) -> int:
 
 
 async def send_open(
-    probe: Probe, scenario: str, *, rate: float, seconds: float, cv: float = 1.0, confidence: float | None = None
+    probe: Probe,
+    scenario: str,
+    *,
+    rate: float,
+    seconds: float,
+    cv: float = 1.0,
+    confidence: float | None = None,
+    told: Told = lambda _: None,
 ) -> Load:
-    """Send an open loop, after a warm-up at its own rate or a higher one, and note it."""
+    """Send an open loop, after a warm-up at its own rate or a higher one, and note it.
+
+    `told` hears of its progress, about once a second.
+    """
     stages = [Stage("measured", rate, seconds)]
     if not probe.shares_process:
         # A low rate would need minutes for as many requests.
         warm = max(rate, WARM_UP_SHARE * (probe.bench.capacity or 0.0))
-        stages.insert(0, Stage("warm-up", warm, WARM_UP_REQUESTS / warm, is_measured=False))
+        count = WARM_UP_REQUESTS if cv == 1.0 else BURSTY_WARM_UP_REQUESTS
+        stages.insert(0, Stage("warm-up", warm, count / warm, is_measured=False))
     law = Arrivals("gamma" if cv != 1.0 else "poisson", rate, cv)
     seed = probe.seed()
     schedule = drawn(law, stages, seed)
     job = open_job(endpoint_of(probe), schedule, plan_of(schedule, _workload(probe), seed), seed)
-    return await note(probe, scenario, job, await _floor(probe, job, rate), confidence)
+    return await note(probe, scenario, job, await _floor(probe, job, rate), confidence, told)
 
 
 async def send_closed(
@@ -175,22 +192,27 @@ def endpoint(where: Address, model: str, *, natural: bool, deadline: float = DEA
     return Endpoint("contract", where.address, model, natural, deadline, where.insecure, ca, certificate, key)
 
 
-async def sent(probe: Probe, job: Job) -> tuple[list[Sent], RunInfo]:
+async def sent(probe: Probe, job: Job, told: Told = lambda _: None) -> tuple[list[Sent], RunInfo]:
     """Send a job from where it is to be sent."""
     if probe.shares_process:
-        return await Sender(job).run()
+        return await Sender(job, told).run()
     with tempfile.TemporaryDirectory(prefix="bellhousing-load-") as folder:
-        return await run_load(job, Path(folder), token=probe.calls.where.token)
+        return await run_load(job, Path(folder), told, token=probe.calls.where.token)
 
 
 async def note(
-    probe: Probe, scenario: str, job: Job, floor: dict[str, float] | None = None, confidence: float | None = None
+    probe: Probe,
+    scenario: str,
+    job: Job,
+    floor: dict[str, float] | None = None,
+    confidence: float | None = None,
+    told: Told = lambda _: None,
 ) -> Load:
     """Send a job and note it; `floor` are the medians on a server that does nothing."""
-    rows, info = await sent(probe, job)
+    rows, info = await sent(probe, job, told)
     is_gated = not probe.shares_process
-    told = {"info": msgspec.to_builtins(info), "floor": floor, "is_gated": is_gated}
-    probe.observe("run", scenario=scenario, confidence=confidence, **told)
+    known = {"info": msgspec.to_builtins(info), "floor": floor, "is_gated": is_gated}
+    probe.observe("run", scenario=scenario, confidence=confidence, **known)
     for row in rows:
         probe.observe("sent", scenario=scenario, row=msgspec.to_builtins(row))
     return Load(scenario, Run(rows, info, floor), is_gated)

@@ -5,6 +5,7 @@ the limit inside is INCONCLUSIVE.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -163,9 +164,9 @@ def is_good(row: Sent, limits: Mapping[str, float]) -> bool:
 
 
 def judged_floor(name: str, found: Figure, least: float) -> Judgement:
-    """Return whether a figure with an interval is at least what was declared."""
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
+    """Return whether a figure with an interval is at least what was declared; a bound that it has not is infinite."""
+    low = -math.inf if found.low is None else found.low
+    high = math.inf if found.high is None else found.high
     figures = (Figure(name=f"least {name}", value=least),)
     if low >= least:
         return Judgement(status=Status.PASS, figures=figures)

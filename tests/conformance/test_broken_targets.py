@@ -13,6 +13,7 @@ from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Address
 from bellhousing_conformance.check import check
 from bellhousing_conformance.cli.selection import selected
+from bellhousing_conformance.loads import send_closed
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.report.model import ConformanceReport
 from bellhousing_conformance.report.outcome import FAILED, INFRASTRUCTURE
@@ -100,6 +101,20 @@ async def test_a_server_that_dies_in_the_run_keeps_what_was_seen_before(tmp_path
         report = await run(Target(Address(server.address), silence=2.0), Plan(checks, "smoke", 1), tmp_path)
     assert statuses(report) == {"C03": Status.PASS, "Z1": Status.NOT_RUN, "S02": Status.NOT_RUN}
     assert report.exit_code == INFRASTRUCTURE
+    assert "during check Z1 the target stopped answering" in report.failure
+
+
+async def test_a_server_that_dies_before_a_load_is_lost_and_the_check_is_not_broken(tmp_path: Path) -> None:
+    async with ServerProcess([{"backend": "simulator"}]) as server:
+        await server.wait_serving(60)
+
+        @check("Z1", title="t", clause="bellhousing.v1.Load", profile="throughput", finds="f")
+        async def loading(probe: Probe) -> None:
+            await server.kill()
+            await send_closed(probe, "load", concurrency=1, seconds=1)
+
+        report = await run(Target(Address(server.address), silence=2.0), Plan([loading], "smoke", 1), tmp_path)
+    assert statuses(report) == {"Z1": Status.NOT_RUN}
     assert "during check Z1 the target stopped answering" in report.failure
 
 

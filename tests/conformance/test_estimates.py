@@ -87,6 +87,13 @@ def test_a_plateau_is_the_highest_of_the_loops_and_measured_without_an_objective
     assert found.figure("plateau, tokens/s") == pytest.approx(80, rel=0.2)
 
 
+def test_a_loop_too_slow_for_twenty_requests_is_measured_too() -> None:
+    run = perfect(seconds=3.0)
+    assert len(run.rows) < 20
+    found = th1_plateau.judge(noted(run, "c=1"), 0.01)
+    assert found.status is Status.MEASURED
+
+
 def repeated(ratio: float, late: float = 0.0) -> Rows:
     pairs = [{"kind": "pair", "part": "decode", "new": 1.0, "again": ratio * (1 + n / 1000)} for n in range(12)]
     return [*pairs, *[{"kind": "tick", "seconds": late}] * 20]

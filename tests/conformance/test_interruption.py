@@ -29,6 +29,12 @@ inter_token_seconds = 0.05
 name = "second"
 backend = "simulator"
 """
+OBJECTIVE = """
+[[objective]]
+metric = "ttft"
+percentile = 50
+limit = 1
+"""
 SLOW = "inter_token_seconds=0.05"
 END_SECONDS = 20.0
 
@@ -92,6 +98,30 @@ async def test_interrupted_results_tell_what_was_not_judged(tmp_path: Path) -> N
 
 async def test_an_interrupted_proof_leaves_nothing_behind(tmp_path: Path) -> None:
     process, children = await started("prove", "--output", tmp_path, at="seen by")
+    written = await ended(process, signal.SIGTERM)
+    assert process.returncode == INFRASTRUCTURE, written
+    assert alive(children) == []
+
+
+@pytest.mark.parametrize("arguments", [("load", "--rate", 2), ("goodput",)])
+async def test_an_interrupted_load_ends_its_server_and_its_senders(
+    arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    slo = tmp_path / "slo.toml"
+    slo.write_text(OBJECTIVE)
+    told = ("--start", "simulator", "--slo", slo, "--output", tmp_path)
+    process, children = await started(*arguments, *told, at="measuring ")
+    assert children
+    written = await ended(process, signal.SIGTERM)
+    assert process.returncode == INFRASTRUCTURE, written
+    assert alive(children) == []
+
+
+async def test_an_interrupted_check_of_the_measuring_leaves_nothing_behind(tmp_path: Path) -> None:
+    process, _ = await started("load-check", "--output", tmp_path, at="measuring known")
+    command = psutil.Process(process.pid)
+    while not (children := command.children(recursive=True)):
+        await asyncio.sleep(0.05)
     written = await ended(process, signal.SIGTERM)
     assert process.returncode == INFRASTRUCTURE, written
     assert alive(children) == []

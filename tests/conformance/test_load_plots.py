@@ -1,5 +1,6 @@
 """The pictures of loads and soaks follow from the samples of a report."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,14 @@ def test_a_closed_loop_has_no_pictures_of_arrivals() -> None:
 def test_an_axis_has_few_round_marks_at_its_ends_too(values: list[float], texts: list[str]) -> None:
     assert [tick.text for tick in axis(values).ticks] == texts
     assert (axis(values).ticks[0].at, axis(values).ticks[-1].at) == (0.0, 1.0)
+
+
+def test_the_band_of_a_busy_target_is_that_of_what_its_sample_is_worth(tmp_path: Path) -> None:
+    run = perfect("bursty", seconds=240)
+    result = measured(tmp_path, "LT2", noted(run, "bursts"))
+    series = charts(report_of(result), tmp_path)[0].series[0]
+    half = series.band[0][1] - series.line[0][1]
+    assert half > 1.5 * math.sqrt(math.log(40) / 2 / len(run.measured))
 
 
 def test_samples_that_are_not_those_of_the_report_are_not_drawn(tmp_path: Path) -> None:

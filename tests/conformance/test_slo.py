@@ -94,3 +94,8 @@ def test_few_requests_do_not_decide_a_share() -> None:
 @pytest.mark.parametrize(("least", "status"), [(4.0, Status.PASS), (5.0, Status.INCONCLUSIVE), (7.0, Status.FAIL)])
 def test_a_floor_is_decided_by_the_whole_interval(least: float, status: Status) -> None:
     assert judged_floor("x", Figure(name="x", value=5, low=4.5, high=6), least).status is status
+
+
+@pytest.mark.parametrize(("least", "status"), [(4.0, Status.PASS), (7.0, Status.INCONCLUSIVE)])
+def test_a_figure_without_an_upper_bound_never_fails_a_floor(least: float, status: Status) -> None:
+    assert judged_floor("goodput", Figure(name="goodput", value=5, low=4.5), least).status is status

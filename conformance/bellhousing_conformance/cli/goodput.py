@@ -1,6 +1,5 @@
 """`goodput`: the most requests a second within the declared objectives."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typer import Option
 from bellhousing.cli.output import Json, fail, print_json, print_table, say, stdout
 from bellhousing.cli.spread import spread
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.loading import Asking
 from bellhousing_conformance.cli.objectives import code_of
 from bellhousing_conformance.cli.requirements import check_requirements
@@ -87,7 +87,7 @@ def add(app: typer.Typer) -> None:
             raise ConfigurationError("--goodput: expected the limits in --slo, found them twice")
         asking.check(is_trace=False)
         try:
-            found = asyncio.run(_search(where, how, asking, objectives, output, resume=resume))
+            found = run_until_interrupted(_search(where, how, asking, objectives, output, resume=resume))
         except (EngineUnavailable, DeadlineExceeded) as error:
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error

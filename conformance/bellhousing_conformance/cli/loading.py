@@ -1,6 +1,5 @@
 """`load` and `load-check`."""
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bellhousing.cli.output import FAILED, Json, fail, print_json, print_table, 
 from bellhousing.cli.spread import spread
 from bellhousing.config import explain
 from bellhousing.errors import ConfigurationError, DeadlineExceeded, EngineUnavailable
+from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.objectives import code_of, tell_objectives
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.cli.running import Where
@@ -73,7 +73,7 @@ class When:
         self._check()
         if self.concurrency is not None:
             plan = plan_of_closed(self.requests, workload, seed, "capacity")
-            return closed_job(endpoint, self.concurrency, self.duration or 60.0, plan, seed)
+            return closed_job(endpoint, self.concurrency, self._seconds, plan, seed)
         if self.trace is not None:
             rows = read_trace(self.trace, self.trace_format)
             schedule, plan = plan_of_trace(self.trace.name, rows, workload, seed, self.duration)
@@ -82,6 +82,10 @@ class When:
         law = Arrivals(self.arrivals, stages[-1].rate, self.cv if self.arrivals == "gamma" else 1.0)
         schedule = drawn(law, stages, seed)
         return open_job(endpoint, schedule, plan_of(schedule, workload, seed), seed)
+
+    @property
+    def _seconds(self) -> float:
+        return 60.0 if self.duration is None else self.duration
 
     def _check(self) -> None:
         if self.arrivals not in {"poisson", "gamma", "trace"}:
@@ -105,7 +109,7 @@ class When:
     def _stages(self) -> Iterator[Stage]:
         measured = [_stage(number, text) for number, text in enumerate(self.phase or (), 1)]
         if self.rate is not None:
-            measured = [Stage("measured", self.rate, 60.0 if self.duration is None else self.duration)]
+            measured = [Stage("measured", self.rate, self._seconds)]
         if self.ramp:
             yield Stage("ramp", 0.0, self.ramp, measured[0].rate, is_measured=False)
         if self.warm_up:
@@ -207,7 +211,7 @@ def _add_load(app: typer.Typer) -> None:
         check_requirements()
         objectives = load_slo(slo) if slo else None
         try:
-            report = asyncio.run(_run(where, when, asking, output))
+            report = run_until_interrupted(_run(where, when, asking, output))
         except (EngineUnavailable, DeadlineExceeded) as error:
             fail(error)
             raise typer.Exit(INFRASTRUCTURE) from error
@@ -237,7 +241,7 @@ def _add_load_check(app: typer.Typer) -> None:
         INVALID, so that its figures say nothing.
         """
         check_requirements()
-        found, caught = asyncio.run(_checked(duration, seed, output))
+        found, caught = run_until_interrupted(_checked(duration, seed, output))
         if json:
             laws = [each.model_dump(mode="json") for each in found]
             print_json({"validations": laws, "saboteurs": [each.model_dump(mode="json") for each in caught]})

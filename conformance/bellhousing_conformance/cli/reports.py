@@ -13,7 +13,7 @@ from bellhousing_conformance.cli.colours import COLOURS, coloured
 from bellhousing_conformance.cli.requirements import check_requirements
 from bellhousing_conformance.compare.comparison import COMPARISON_FILE
 from bellhousing_conformance.compare.comparison import disagreements as comparison_disagreements
-from bellhousing_conformance.load.report import REPORT_FILE
+from bellhousing_conformance.load.record import REPORT_FILE
 from bellhousing_conformance.load.report import disagreements as load_disagreements
 from bellhousing_conformance.report.comparison import KINDS, Change, Difference, Matrix, changes, differences
 from bellhousing_conformance.report.comparison import matrix as matrix_of

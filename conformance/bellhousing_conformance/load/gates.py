@@ -202,10 +202,14 @@ def deadlines(run: Run) -> Gate:
 
 def steadiness(run: Run) -> list[Gate]:
     """The target was warm before the window, and no metric drifts within it."""
-    ahead = run.warm_up if run.window[0] == 0 else sum(row.intended_ns < run.window[0] for row in run.rows)
-    found = f"{ahead or 'no'} requests before the window" if run.warm_up else "never steady"
-    bound = f"at least {LEAST_WARM_UP} requests, then tens alike within 10 % or by chance"
-    is_warm = run.warm_up is not None and (ahead or 0) >= LEAST_WARM_UP
+    bound = (
+        f"at least {LEAST_WARM_UP} requests before the window, the last two tens of them alike within 10 % or by chance"
+    )
+    is_warm, found = False, "never steady"
+    if run.warm_up is not None:
+        is_warm = run.first_turns[run.warm_up - 1].intended_ns <= run.window[0]
+        ahead = sum(row.intended_ns < run.window[0] for row in run.first_turns)
+        found = f"steady after {run.warm_up}, {ahead} before the window"
     return [Gate(name="warm-up", is_kept=is_warm, found=found, bound=bound), *(_drift(run, each) for each in STEADY)]
 
 

@@ -1,5 +1,6 @@
 """What a sender is told: everything of a run, decided before it starts."""
 
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +61,9 @@ def open_job(endpoint: Endpoint, schedule: Schedule, plan: list[Planned], seed: 
 
 def closed_job(endpoint: Endpoint, concurrency: int, seconds: float, plan: list[Planned], seed: int) -> Job:
     """Return the job of a closed loop, which measures capacity and nothing else. Raises `ConfigurationError`."""
-    if concurrency < 1 or seconds <= 0:
+    if concurrency < 1 or not 0 < seconds < math.inf:
         raise ConfigurationError(
-            "closed loop: expected a concurrency of at least 1 and seconds above 0,"
+            "closed loop: expected a concurrency of at least 1 and a number of seconds above 0,"
             f" found {concurrency} and {seconds:g}"
         )
     phase = Phase(CLOSED_PHASE, 0, round(seconds * 1e9), 0.0, 0.0, is_measured=True)

@@ -1,21 +1,23 @@
 """Percentiles with intervals, and when one may be printed. A failed request ranks as infinitely slow."""
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import stdev
 
 from bellhousing_conformance.stats import effective_size
 
 LEAST_SIZES: Mapping[int, int] = {50: 11, 90: 64, 95: 130, 99: 662}
 """Effective samples below which a percentile is not printed: those of MLPerf's early stopping at 99 % confidence."""
 
-RESAMPLES = 2000
+BLOCKS, LEAST_OF_BLOCKS = 10, 100
+"""Blocks of fewer than ten values tell nothing of a share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """A percentile and its order-statistic interval.
+    """A percentile and its interval.
 
     `value` may be infinite: then the percentile is one of the failures. An infinite `low` or `high` is a bound that the
     sample does not have. `n_eff` is what the sample is worth when neighbours depend on each other.
@@ -44,8 +46,9 @@ class Percentile:
 def percentile(values: Sequence[float], percent: int, confidence: float = 0.95) -> Percentile:
     """Return a percentile of values in the order in which they came (Conover, 1999, section 3.2).
 
-    The interval is that of `n_eff` independent values, so that dependence widens it. Raises `ValueError` for no values,
-    for one that is not a number and for a percentile that is not in `LEAST_SIZES`.
+    The interval is that of `n_eff` independent values, or of blocks of successive ones where that is wider, so that
+    dependence widens it. Raises `ValueError` for no values, for one that is not a number and for a percentile that is
+    not in `LEAST_SIZES`.
     """
     if percent not in LEAST_SIZES:
         raise ValueError(f"percentile: expected one of {', '.join(map(str, LEAST_SIZES))}, found {percent}")
@@ -55,11 +58,15 @@ def percentile(values: Sequence[float], percent: int, confidence: float = 0.95) 
     n_eff = effective_size(ranks(values))
     low, high = interval_ranks(n_eff, percent / 100, confidence)
     lowest, highest = math.floor(low * n / math.floor(n_eff)), math.ceil(high * n / math.floor(n_eff))
+    value = ordered[max(0, -(-percent * n // 100) - 1)]
+    if n >= LEAST_OF_BLOCKS:
+        low, high = _ranks_by_blocks(values, value, percent / 100, confidence)
+        lowest, highest = min(lowest, low), max(highest, high)
     return Percentile(
         percent=percent,
         n=n,
         n_eff=n_eff,
-        value=ordered[max(0, -(-percent * n // 100) - 1)],
+        value=value,
         low=ordered[lowest - 1] if lowest >= 1 else -math.inf,
         high=ordered[highest - 1] if highest <= n else math.inf,
     )
@@ -89,25 +96,20 @@ def ranks(values: Sequence[float]) -> list[float]:
     return [float(rank) for rank in rankdata(values)]
 
 
-def block_interval(
-    blocks: Sequence[Sequence[float]], percent: int, *, seed: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return the interval of a percentile over blocks, which are drawn again whole (Künsch, 1989).
+def _ranks_by_blocks(values: Sequence[float], value: float, share: float, confidence: float) -> tuple[int, int]:
+    """Return the ranks that enclose a quantile by Student's interval of the shares within it in successive blocks.
 
-    For values that depend on each other within a block, as a noisy minute makes them. Raises `ValueError` for fewer
-    than two blocks.
+    Batch means (Heidelberger and Lewis, 1984) see dependence that reaches further than from a value to the next, as a
+    queue that is long for seconds makes it.
     """
-    if len(blocks) < 2:
-        raise ValueError(f"block bootstrap: expected at least two blocks, found {len(blocks)}")
-    drawn = random.Random(seed)
-    found = sorted(_resampled(blocks, percent, drawn) for _ in range(RESAMPLES))
-    tail = (1 - confidence) / 2
-    return found[math.floor(tail * (RESAMPLES - 1))], found[math.ceil((1 - tail) * (RESAMPLES - 1))]
+    from scipy.stats import t
 
-
-def _resampled(blocks: Sequence[Sequence[float]], percent: int, drawn: random.Random) -> float:
-    values = sorted(value for block in drawn.choices(blocks, k=len(blocks)) for value in block)
-    return values[max(0, -(-percent * len(values) // 100) - 1)]
+    n = len(values)
+    edges = [n * place // BLOCKS for place in range(BLOCKS + 1)]
+    within = [math.isfinite(each) and each <= value for each in values]
+    shares = [sum(within[start:end]) / (end - start) for start, end in pairwise(edges)]
+    half = float(t.ppf(0.5 + confidence / 2, BLOCKS - 1)) * stdev(shares) / math.sqrt(BLOCKS)
+    return math.floor((share - half) * n), math.ceil((share + half) * n) + 1
 
 
 def _bounded(value: float, deadline: float) -> str:

@@ -21,6 +21,7 @@ SCHEMA: Literal["bellhousing.load/1"] = "bellhousing.load/1"
 
 ROWS_FILE = "sent.jsonl"
 RUN_FILE = "run.json"
+REPORT_FILE = "load.json"
 
 OK = "OK"
 NOT_SENT = "NOT_SENT"
@@ -140,8 +141,8 @@ class RunInfo:
     """A run but for its rows.
 
     `planned` is how many requests it had to send, `deadline_seconds` the longest that each may take.
-    `cpu_seconds` is the sender's processor time over `seconds`, `failure` why the run ended early. Digests are of the
-    schedule and of the workload; `started` is the wall time of the origin in ISO 8601.
+    `cpu_seconds` is the sender's processor time over `seconds`. Digests are of the schedule and of the workload;
+    `started` is the wall time of the start in ISO 8601.
     """
 
     seed: int
@@ -159,7 +160,6 @@ class RunInfo:
     suite_version: str
     host: str
     samples: tuple[Sample, ...] = ()
-    failure: str = ""
     schema: Literal["bellhousing.load/1"] = SCHEMA
 
 
@@ -178,8 +178,8 @@ def write_load(rows: Iterable[Sent], info: RunInfo, folder: Path) -> None:
 
 
 def forget_load(folder: Path) -> None:
-    """Remove the files of an earlier run, so that one that fails cannot be taken for it."""
-    for name in (ROWS_FILE, RUN_FILE):
+    """Remove the files of an earlier run and its report, so that one that fails cannot be taken for it."""
+    for name in (ROWS_FILE, RUN_FILE, REPORT_FILE):
         with suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 

@@ -11,10 +11,9 @@ from bellhousing_conformance.load.gate import Gate, Run
 from bellhousing_conformance.load.gates import gates
 from bellhousing_conformance.load.metrics import METRICS, NS, goodput, throughput
 from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile
-from bellhousing_conformance.load.record import ROWS_FILE, RunInfo, Sent, read_rows, read_run
+from bellhousing_conformance.load.record import REPORT_FILE, ROWS_FILE, RunInfo, Sent, read_rows, read_run
 from bellhousing_conformance.verdict import Frozen
 
-REPORT_FILE = "load.json"
 SCHEMA: Literal["bellhousing.load-report/1"] = "bellhousing.load-report/1"
 
 

@@ -13,7 +13,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class TraceRow:
 def read_trace(file: Path, format: str) -> list[TraceRow]:  # noqa: A002 - what the option is called
     """Return the rows of a trace. Raises `ConfigurationError` naming the file, the line, what was found and expected.
 
-    Times must not be negative, and those of first turns not go backwards.
+    Times must not be negative, and neither those of first turns nor those within a session go backwards.
     """
     if format not in READERS:
         raise ConfigurationError(f"trace format {format!r}: expected one of {', '.join(READERS)}")
@@ -76,15 +76,13 @@ def _in_order(file: Path, rows: Numbered) -> Iterator[TraceRow]:
     first: float | None = None
     before = 0.0
     for number, row in rows:
-        if row.delay is not None:  # a later turn: its time is that of the turn before
-            yield row
-            continue
         first = row.seconds if first is None else first
         at = row.seconds - first
-        if at < before:
-            raise _fault(file, number, "time", f"at least {before:g} s after the first row", f"{at:g} s")
-        before = at
-        yield TraceRow(at, row.prompt_tokens, row.output_tokens, row.session, None, row.blocks)
+        if row.delay is None:  # a later turn has its place by the turn before, whatever stands between
+            if at < before:
+                raise _fault(file, number, "time", f"at least {before:g} s after the first row", f"{at:g} s")
+            before = at
+        yield replace(row, seconds=at)
 
 
 def _azure(file: Path, lines: Iterator[str]) -> Numbered:
@@ -133,7 +131,10 @@ def _row(file: Path, number: int, line: str, unit: float, sent: dict[str, float]
         seconds = sent[session] + delay
     else:
         seconds = _time(file, number, "timestamp", stamp, unit)
-        delay = max(0.0, seconds - sent[session]) if is_later else None
+        delay = seconds - sent[session] if is_later else None
+        if delay is not None and delay < 0:
+            before = f"at least {sent[session]:g} s, the time of the turn before"
+            raise _fault(file, number, "timestamp", before, f"{seconds:g} s")
     if session:
         sent[session] = seconds
     blocks = found.get("hash_ids") or []
@@ -165,7 +166,7 @@ def _time(file: Path, number: int, name: str, value: object, unit: float) -> flo
 
 def _count(file: Path, number: int, name: str, value: object) -> int:
     text = str(value).strip()
-    if not text.isdigit():
+    if not text.isdecimal():
         raise _fault(file, number, name, "a whole number of tokens", repr(value))
     return int(text)
 

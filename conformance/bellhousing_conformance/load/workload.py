@@ -5,7 +5,9 @@ is another number. Each begins with letters of its own (its salt), so that no ca
 a shared prefix, which begins with the run's own salt.
 """
 
+import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -54,12 +56,12 @@ class Workload(Strict):
     output_tokens: Lengths = Lengths(low=32, high=32)
     natural: bool = False
     adapters: tuple[str, ...] = ("",)
-    zipf: float = Field(0.0, ge=0)
+    zipf: float = Field(0.0, ge=0, allow_inf_nan=False)
     prefixes: int = Field(0, ge=0)
     prefix_tokens: int = Field(0, ge=0)
     turns: int = Field(1, ge=1)
-    think_seconds: float = Field(0.0, ge=0)
-    tokens_per_word: float = Field(1.0, gt=0)
+    think_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    tokens_per_word: float = Field(1.0, gt=0, allow_inf_nan=False)
     context_length: int | None = Field(None, ge=2)
 
     @model_validator(mode="after")
@@ -131,11 +133,13 @@ def plan_of_trace(
     A session that begins within them is played whole. Raises `ConfigurationError` for what leaves no request, and for a
     trace whose requests all come at once, which has no rate.
     """
+    if seconds is not None and not math.isfinite(seconds):
+        raise ConfigurationError(f"trace {name!r}: expected a number of seconds, found {seconds:g}")
     kept = _within(rows, seconds)
     if not kept:
         raise ConfigurationError(f"trace {name!r}: expected a request in the first {seconds:g} s, found none")
     times = tuple(round(row.seconds * NS) for row in kept if row.delay is None)
-    length = seconds or kept[-1].seconds
+    length = seconds or max(row.seconds for row in kept)  # the last row may be a turn of an early session
     if not length:
         raise ConfigurationError(f"trace {name!r}: expected requests over a time above 0 s, found {len(kept)} at once")
     rate = len(times) / length
@@ -163,18 +167,20 @@ def _of_rows(rows: Sequence[TraceRow], workload: Workload, source: "_Texts") -> 
     scale = _scale(rows, workload.context_length)
     order = sorted(rows, key=lambda row: row.session)  # stable: turns stay in order
     number = 0
+    adapter = ""
     for session, turns in groupby(order, key=lambda row: row.session or None):
         for turn, row in enumerate(turns):
             is_first = turn == 0 or session is None
             number += is_first
+            adapter = source.adapter() if is_first else adapter
             yield Planned(
                 index=0,
                 phase="trace",
                 intended_ns=round(row.seconds * NS) if is_first else None,
                 prompt=source.blocks(row, scale),
-                max_tokens=max(1, round(row.output_tokens * scale)),
+                max_tokens=max(1, int(row.output_tokens * scale)),
                 seed=source.seed(),
-                adapter=source.adapter(),
+                adapter=adapter,
                 session=number if session else None,
                 turn=0 if session is None else turn,
                 wait_ns=0 if is_first else round((row.delay or 0) * NS),
@@ -182,8 +188,15 @@ def _of_rows(rows: Sequence[TraceRow], workload: Workload, source: "_Texts") -> 
 
 
 def _scale(rows: Sequence[TraceRow], context: int | None) -> float:
-    """Return the one factor at which the longest row fits into the context."""
-    longest = max(row.prompt_tokens + row.output_tokens for row in rows)
+    """Return the one factor at which the longest row fits into the context, and the last turn of every session.
+
+    A turn begins with everything said before it, so that a session needs the sum of its turns.
+    """
+    longest, sessions = 0, Counter[str]()
+    for row in rows:
+        tokens = row.prompt_tokens + row.output_tokens
+        sessions[row.session] += tokens
+        longest = max(longest, sessions[row.session] if row.session else tokens)
     return min(1.0, context / longest) if context else 1.0
 
 
@@ -219,7 +232,7 @@ class _Texts:
     def blocks(self, row: TraceRow, scale: float) -> str:
         """Return a prompt in which equal blocks of the trace are equal texts."""
         size = max(1, round(BLOCK_TOKENS * scale))
-        tokens = max(1, round(row.prompt_tokens * scale))
+        tokens = max(1, int(row.prompt_tokens * scale))
         shared = row.blocks[: tokens // size]
         parts = [self._words(random.Random(f"block/{self._seed}/{block}"), size) for block in shared]
         rest = tokens - size * len(shared)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.load.metrics import METRICS
-from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile
+from bellhousing_conformance.load.percentiles import LEAST_SIZES, percentile, ranks
 from bellhousing_conformance.loads import Load, loads_of
 from bellhousing_conformance.report.charts import MOST_POINTS, Axis, Chart, Series, axis, highest, scale_of
 from bellhousing_conformance.report.model import ConformanceReport
@@ -17,6 +17,7 @@ from bellhousing_conformance.report.reading import number
 from bellhousing_conformance.report.run_charts import run_charts
 from bellhousing_conformance.report.samples import read_samples
 from bellhousing_conformance.soak import HOUR, memory_trend
+from bellhousing_conformance.stats import effective_size
 from bellhousing_conformance.verdict import Row
 
 SHARE_AT = "share at "
@@ -63,16 +64,20 @@ def _rows(report: ConformanceReport, folder: Path, check: str) -> list[Row]:
 
 
 def distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None:
-    """Return the empirical distributions of a metric; bands hold a whole curve in 95 % (Massart, 1990)."""
-    told = [(load.scenario, sorted(METRICS[metric].values(load.measured))) for load in loads]
+    """Return the empirical distributions of a metric; bands hold a whole curve in 95 % (Massart, 1990).
+
+    A sample counts for what it is worth when neighbours depend on each other.
+    """
+    told = [(load.scenario, METRICS[metric].values(load.measured)) for load in loads]
     finite = [value for _, values in told for value in values if math.isfinite(value)]
     if len(finite) < 2:
         return None
     scale, unit = scale_of(max(finite), "s")
     x, y = axis((value * scale for value in finite), zero=False), axis([1.0])
     series = []
-    for scenario, values in told:
-        half = math.sqrt(math.log(2 / 0.05) / 2 / len(values)) if values else 1.0
+    for scenario, found in told:
+        half = math.sqrt(math.log(2 / 0.05) / 2 / effective_size(ranks(found))) if found else 1.0
+        values = sorted(found)
         steps = [(x.at(v * scale), (i + 1) / len(values)) for i, v in enumerate(values) if math.isfinite(v)]
         kept = steps[:: max(1, len(steps) // MOST_POINTS)]
         upper = [(x, min(1.0, y + half)) for x, y in kept]

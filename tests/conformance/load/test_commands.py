@@ -11,8 +11,8 @@ from bellhousing.errors import ConfigurationError
 from bellhousing_conformance.cli import commands
 from bellhousing_conformance.cli.loading import Asking, When
 from bellhousing_conformance.load.clients.client import Endpoint
-from bellhousing_conformance.load.record import write_load
-from bellhousing_conformance.load.report import REPORT_FILE, disagreements, judged, report_of, write_load_report
+from bellhousing_conformance.load.record import REPORT_FILE, write_load
+from bellhousing_conformance.load.report import disagreements, judged, report_of, write_load_report
 from bellhousing_conformance.load.workload import Workload
 from tests.conformance.load.rows import FLOOR, perfect
 
@@ -39,7 +39,8 @@ def test_a_closed_loop_is_called_capacity_only(tmp_path: Path) -> None:
     assert json.loads(ended.stdout)["scenario"] == "closed loop of 2: capacity only"
 
 
-def test_nobody_there_exits_with_3_and_leaves_no_report(tmp_path: Path) -> None:
+def test_nobody_there_exits_with_3_and_leaves_no_report_not_even_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / REPORT_FILE).write_text("{}")
     ended = invoked("load", "--target", "127.0.0.1:1", "--concurrency", 1, "--output", tmp_path)
     assert ended.exit_code == 3
     assert not (tmp_path / REPORT_FILE).exists()
@@ -58,6 +59,8 @@ def test_nobody_there_exits_with_3_and_leaves_no_report(tmp_path: Path) -> None:
     ({"phase": ["5:x"]}, "--phase: expected a number, found 'x'"),
     ({"rate": 1.0, "arrivals": "gamma", "cv": 0.0}, "coefficient of variation"),
     ({"concurrency": 0}, "expected a concurrency of at least 1"),
+    ({"concurrency": 2, "duration": 0.0}, "a number of seconds above 0, found 2 and 0"),
+    ({"concurrency": 2, "duration": float("inf")}, "a number of seconds above 0, found 2 and inf"),
 ])  # fmt: skip
 def test_flags_that_do_not_go_together_are_refused(flags: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):

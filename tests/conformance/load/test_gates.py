@@ -105,6 +105,22 @@ SPOILT: list[tuple[str, Spoil]] = [
 ]  # fmt: skip
 
 
+def warmed(run: Run, seconds: int) -> Run:
+    """Return a run whose first seconds are a warm-up of its own."""
+    (phase,) = run.info.phases
+    end = seconds * 1000 * MS
+    warm = replace(phase, name="warm-up", end_ns=end, is_measured=False)
+    return informed(run, phases=(warm, replace(phase, start_ns=end)))
+
+
+def test_a_target_that_is_cold_when_its_window_begins_misses_the_warm_up() -> None:
+    cold = rowed(perfect(), [slowed(r, 4000 >> r.index // 10) if r.index < 60 else r for r in perfect().rows])
+    assert gate_of(warmed(perfect(), 6), "warm-up").is_kept
+    found = gate_of(warmed(cold, 6), "warm-up")
+    assert (found.is_kept, found.found) == (False, "steady after 70, 32 before the window")
+    assert gate_of(warmed(cold, 20), "warm-up").is_kept
+
+
 @pytest.mark.parametrize("law", ["Poisson", "bursty"])
 def test_a_sender_that_keeps_to_everything_keeps_every_gate(law: str) -> None:
     missed = [gate.reason for gate in gates(perfect(law)) if not gate.is_kept]

@@ -5,8 +5,11 @@ from statistics import median
 
 import pytest
 
-from bellhousing_conformance.load.record import Sent
+from bellhousing_conformance.load.record import Arrivals, Sent
+from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.steady import drift, warm_up
+from bellhousing_conformance.load.validation import Service, known_rows
+from bellhousing_conformance.loads import BURSTY_WARM_UP_REQUESTS, WARM_UP_REQUESTS
 from tests.conformance.load.rows import perfect
 
 FIRST = perfect(seconds=5).rows[0]
@@ -88,3 +91,18 @@ def test_values_that_are_all_alike_have_no_trend() -> None:
 
 def test_few_values_decide_nothing() -> None:
     assert drift([1.0] * 29) is None
+
+
+@pytest.mark.parametrize(("cv", "count"), [(1.0, WARM_UP_REQUESTS), (3.0, BURSTY_WARM_UP_REQUESTS)])
+def test_a_warm_up_of_checks_is_long_enough_for_a_target_near_its_capacity(cv: float, count: int) -> None:
+    service = Service(first_token=0.067, inter_token=0.005, tokens=16, places=8)
+    rate = 0.8 * service.places / service.seconds
+    law = Arrivals("gamma", rate, cv)
+    stages = [Stage("warm-up", rate, count / rate, is_measured=False), Stage("measured", rate, 5.0)]
+    cold = 0
+    for seed in range(100):
+        schedule = drawn(law, stages, seed)
+        rows = known_rows(schedule.times_ns, service)
+        steady = warm_up(rows)
+        cold += steady is None or rows[steady - 1].intended_ns > schedule.phases[1].start_ns
+    assert cold <= 5  # of 35 requests about 8, and 40 with bursts

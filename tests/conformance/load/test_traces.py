@@ -47,6 +47,11 @@ def test_mooncake_and_aiperf_have_milliseconds_and_blocks(form: str, tmp_path: P
     ]
 
 
+def test_times_of_all_turns_count_from_the_first_row(tmp_path: Path) -> None:
+    moved = SESSIONS.replace('"timestamp": ', '"timestamp": 9')  # 90, 9100 and 9700 ms
+    assert [row.seconds for row in read(tmp_path, moved, "aiperf")] == pytest.approx([0, 9.01, 0.5, 9.61])
+
+
 def test_guidellm_has_seconds(tmp_path: Path) -> None:
     rows = read(tmp_path, MOONCAKE, "guidellm")
     assert [row.seconds for row in rows] == [0.0, 2500.0]
@@ -68,6 +73,8 @@ def test_a_later_turn_waits_as_told_or_as_long_as_its_time_is_later(tmp_path: Pa
     (MOONCAKE.replace("[46, 48]", '"46"'), "mooncake", "line 2: hash_ids"),
     (MOONCAKE + "{", "mooncake", "line 3: line: expected a JSON object"),
     (MOONCAKE + "[]", "mooncake", "line 3: line: expected a JSON object, found list"),
+    (MOONCAKE.replace("672", '"\u00b2"'), "mooncake", "line 2: input: expected a whole number of tokens"),
+    (SESSIONS.replace("700", "50"), "aiperf", "line 4: timestamp: expected at least 0.1 s, .*, found 0.05 s"),
     (SESSIONS.replace("500}", "-500}"), "aiperf", "line 3: delay: expected a number of at least 0"),
     (AZURE.replace("18:15:50", "18:15:40"), "azure", "line 3: time: expected at least 0 s"),
     (AZURE.replace("2023-11-16 18:15:50.9951690", "yesterday"), "azure", "line 3: TIMESTAMP: expected a date"),

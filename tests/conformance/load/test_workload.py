@@ -140,6 +140,33 @@ def test_a_trace_is_scaled_by_one_factor_until_all_of_it_fits() -> None:
     assert all(prompt + output <= 570 for prompt, output in lengths)
 
 
+def test_a_trace_is_scaled_until_the_last_turn_of_every_session_fits() -> None:
+    turns = [TraceRow(float(n), 800, 100, "a", 1.0 if n else None) for n in range(3)]
+    made = plan_of_trace("t", [*turns, TraceRow(3.0, 80, 10)], Workload(context_length=1000), 1)[1]
+    session = [each for each in made if each.session is not None]
+    assert 990 <= sum(words(each.prompt) + each.max_tokens for each in session) <= 1000
+
+
+def test_a_session_of_a_trace_keeps_its_adapter() -> None:
+    turns = [TraceRow(float(n), 8, 1, "a", 1.0 if n else None) for n in range(9)]
+    made = plan_of_trace("t", turns, Workload(adapters=("x", "y", "z")), 1)[1]
+    assert len({each.adapter for each in made}) == 1
+
+
+def test_a_trace_lasts_until_its_last_request_wherever_that_stands() -> None:
+    late = TraceRow(2.0, 8, 1, "a", 2.0)
+    rows = [TraceRow(0, 8, 1, "a"), TraceRow(5, 8, 1), TraceRow(10, 8, 1), late]
+    schedule, _ = plan_of_trace("t", rows, Workload(), 1)
+    assert schedule.phases[0].end_ns == 10_000_000_000
+    assert schedule.arrivals.rate == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+def test_a_slice_of_a_trace_without_an_end_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="expected a number of seconds"):
+        plan_of_trace("t", ROWS, Workload(), 1, seconds)
+
+
 def test_a_trace_whose_requests_come_all_at_once_has_no_rate() -> None:
     with pytest.raises(ConfigurationError, match="found 2 at once"):
         plan_of_trace("t", [TraceRow(0, 1, 1), TraceRow(0, 1, 1)], Workload(), 1)
@@ -152,6 +179,7 @@ def test_a_trace_whose_requests_come_all_at_once_has_no_rate() -> None:
     {"prefixes": 2},
     {"turns": 0},
     {"tokens_per_word": 0},
+    {"think_seconds": float("inf")},
     {"no_such": 1},
 ])  # fmt: skip
 def test_a_workload_that_cannot_be_is_refused(settings: dict[str, object]) -> None:
