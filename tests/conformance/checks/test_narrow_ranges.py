@@ -83,10 +83,10 @@ def result(report: ConformanceReport) -> Result:
 
 
 async def test_what_a_check_lacks_is_told_and_the_report_verifies(tmp_path: Path) -> None:
-    kind = type("Cool", (Narrow,), {"changed": {"sampling.temperature": Range(0, 1)}})
+    kind = type("Cool", (Narrow,), {"changed": {"sampling.temperature": Range(0, 0.5)}})
     async with serving(kind) as served:
         report = await judged(served.address, tmp_path, "D06")
-    told = "the check asks for more than is declared: sampling.temperature must be at most 1, found 1.5"
+    told = "the check asks for more than is declared: sampling.temperature must be at most 0.5, found 1"
     assert (result(report).status, result(report).problems[0]) == (Status.INCONCLUSIVE, told)
     assert disagreements(report, tmp_path, {each.id: each for each in catalogue()}) == []
 
