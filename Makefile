@@ -31,7 +31,7 @@ demo: .demo/installed ## serve a real model, stream two answers from it, shut do
 	@.demo/venv/bin/python tools/demo.py
 
 # Most tests start processes of ours: what these compile is kept, whatever the caller's environment says.
-test: .venv/installed ## test everything that needs no engine or other language installed (under 10 minutes on 2 processors)
+test: .venv/installed ## test everything that needs no engine or other language installed (about 11 minutes on 2 processors)
 	@echo "== tests, several beside each other"
 	@PYTHONDONTWRITEBYTECODE= $(IN)pytest -m "$(HERE) and not quiet" -n $(WORKERS) --dist worksteal
 	@echo "== tests that measure time, one after the other"
