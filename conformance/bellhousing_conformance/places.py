@@ -153,7 +153,9 @@ def _top_p(mass: float, logprobs: Sequence[float], power: float, *, is_whole: bo
     for place, weight in enumerate(weights):
         before, reached = reached, reached + weight / total
         if reached >= mass:
-            return place + 1 if min(reached - mass, mass - before) > MASS_TIE else None
+            follower = weights[place + 1] if place + 1 < len(weights) else tail  # the tail's tokens have less than it
+            is_tied = follower >= weight * math.exp(-TIE * power)  # of equal tokens either may be kept
+            return place + 1 if not is_tied and min(reached - mass, mass - before) > MASS_TIE else None
     return None if is_whole else len(logprobs)
 
 

@@ -25,6 +25,7 @@ SUBJECTS = ("the sea", "a small town", "bread", "the north wind", "a long road",
 SEED_LIMIT = 2**31 - 1
 """Seeds stay below it: an engine may narrow the contract's range."""
 
+LONG_WORDS = 150
 SEQUENCES_AT_ONCE = 64
 
 
@@ -90,6 +91,10 @@ class Probe:
     def prompt(self) -> str:
         """Return a text that goes on for long and that no other request of the run begins with."""
         return f"Note {self.random.randrange(10**9)}. Write a long story about {self.random.choice(SUBJECTS)}. Once"
+
+    def long_prompt(self) -> str:
+        """Return such a text of some 170 tokens: a prefix cache may keep whole blocks only, of 128 tokens or fewer."""
+        return " ".join([self.prompt(), *(self.random.choice(("sea", "road", "wind")) for _ in range(LONG_WORDS))])
 
     # Calls. Each raises `CallFailed`, `TargetSilent` and, where an answer lacks what it must have, `Incomplete`. The
     # runner judges them: a check lets them pass.

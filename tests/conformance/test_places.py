@@ -35,6 +35,10 @@ def test_steps_leave_what_their_order_says(steps: Sequence[Step], count: int) ->
 def test_a_tie_at_the_edge_leaves_open_what_is_kept() -> None:
     assert survivors([math.log(0.25)] * 4, [("top_k", 2)]) is None
     assert survivors(MODEL, [("top_p", 0.7)]) is None
+    equal = [math.log(p) for p in (0.4, 0.2, 0.2, 0.2)]  # as often in bfloat16
+    assert survivors(equal, [("top_p", 0.5)]) is None
+    assert survivors(equal, [("top_p", 0.9)]) == 4
+    assert survivors(equal, [("top_k", 3), ("top_p", 0.9)]) is None
 
 
 def test_tokens_that_are_not_listed_leave_open_what_is_kept() -> None:

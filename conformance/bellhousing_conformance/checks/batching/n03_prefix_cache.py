@@ -4,8 +4,6 @@ from bellhousing_conformance.agreement import compare, greedy, judge, tolerance
 from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
 
-WORDS = 150
-
 
 @check(
     "N03",
@@ -22,7 +20,7 @@ WORDS = 150
 async def the_prefix_cache_changes_nothing(probe: Probe) -> None:
     """Generate from a new prompt, from another that goes on differently, and from the first again."""
     for _ in range(probe.size(smoke=2, standard=6, full=50)):
-        shared = f"{probe.prompt()} {' '.join(probe.random.choice(('sea', 'road', 'wind')) for _ in range(WORDS))}"
+        shared = probe.long_prompt()
         request = greedy(probe, shared)
         cold = await probe.run(request)
         await probe.run(greedy(probe, f"{shared} and then"))

@@ -68,7 +68,7 @@ def _problem(row: object, place: int) -> str:
 async def cached_prompt_changes_nothing(probe: Probe) -> None:
     """Ask cold, then again; then with a longer prompt, half of which is cached, and that one again."""
     for _ in range(probe.size(smoke=3, standard=12)):
-        prompt = probe.prompt()
+        prompt = probe.long_prompt()
         longer = f"{prompt} there was a bell, and every evening"
         await _pair(probe, prompt, "a whole prompt")
         await _pair(probe, longer, "a prompt whose beginning was cached")
