@@ -87,6 +87,15 @@ class Run:
         """The first Finished; an empty one when none came."""
         return next((m.finished for m in self.messages if m.HasField("finished")), pb.Finished())
 
+    @property
+    def status(self) -> str:
+        """The name of the gRPC status that it ended with."""
+        return self.failed.code.name if self.failed else "OK"
+
+    def ended_before(self, ns: int) -> bool:
+        """Tell whether it had ended well before a time (`perf_counter_ns`): what was done then was not done to it."""
+        return self.failed is None and self.stamps_ns[-1] < ns
+
     def deltas(self, index: int = 0) -> list[pb.Delta]:
         """Return the deltas of a sequence."""
         return [m.delta for m in self.messages if m.HasField("delta") and m.delta.index == index]

@@ -25,7 +25,7 @@ from bellhousing_conformance.report.samples import as_recorded
 from bellhousing_conformance.stats import SECOND_STAGE_SCALE
 from bellhousing_conformance.support import BEYOND, excuse, is_declared, rejection_fault
 from bellhousing_conformance.targets.hooks import HookFailed, Hooks
-from bellhousing_conformance.verdict import Judgement, NotRun, Row, Status, Tier
+from bellhousing_conformance.verdict import BY_AN_ISSUE, Judgement, NotRun, Row, Status, Tier
 
 TIME_FACTORS: Mapping[Tier, float] = {"smoke": 1.0, "standard": 1.0, "full": 4.0}
 CUT = "the target was too slow for this check"
@@ -241,10 +241,9 @@ class Examiner:
 
     def _expected(self, result: Result) -> Result:
         issue = self.issues.get(result.id)
-        if issue is None or result.status not in (Status.PASS, Status.FAIL):
+        if issue is None or result.status not in BY_AN_ISSUE:
             return result
-        status = Status.XFAIL if result.status is Status.FAIL else Status.XPASS
-        return result.model_copy(update={"status": status, "issue": issue})
+        return result.model_copy(update={"status": BY_AN_ISSUE[result.status], "issue": issue})
 
 
 def result_of(check: Check, status: Status, *, reason: str = "", attempts: tuple[Attempt, ...] = ()) -> Result:

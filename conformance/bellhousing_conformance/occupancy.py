@@ -40,11 +40,16 @@ def lasting(probe: Probe, prompt: str | None = None, **arguments: Unpack[Generat
     arguments["max_tokens"] = int(probe.at_most("sampling.max_tokens", arguments["max_tokens"]))
     if probe.supports("sampling.ignore_eos"):
         arguments["ignore_eos"] = True
-        return probe.request(prompt, **arguments)
-    if probe.supports("sampling.temperature"):
+    elif probe.supports("sampling.temperature"):
         arguments.setdefault("temperature", 0.0)
-    beginning = prompt or f"Note {probe.random.randrange(10**9)}."
-    return probe.request(f"{beginning} {COUNTING}", **arguments)
+    return probe.request(going_on(probe, prompt), **arguments)
+
+
+def going_on(probe: Probe, prompt: str | None) -> str | None:
+    """Return a prompt as it is, or made one that a model goes on with where nobody can tell it to."""
+    if probe.supports("sampling.ignore_eos"):
+        return prompt
+    return f"{prompt or f'Note {probe.random.randrange(10**9)}.'} {COUNTING}"
 
 
 async def cut_stream(

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,16 @@ SEED_LIMIT = 2**31 - 1
 
 LONG_WORDS = 150
 SEQUENCES_AT_ONCE = 64
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Yield a group whose first failure ends it all, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,11 +160,15 @@ class Probe:
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         """Return the ids, at least one, that Generate would use for a text; if asked, without the special ones."""
-        request = pb.TokenizeRequest(model=self.model.name, text=text, add_special=add_special)
-        answer = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
+        return list((await self.tokenized(text, add_special=add_special)).token_ids)
+
+    async def tokenized(self, text: str, *, add_special: bool = True, with_pieces: bool = False) -> pb.TokenizeResponse:
+        """Return all that is told of a text's tokens, of which there is at least one."""
+        request = pb.TokenizeRequest(model=self.model.name, text=text, add_special=add_special, with_pieces=with_pieces)
+        answer: pb.TokenizeResponse = await self.calls.ask(self.calls.stubs.inference.Tokenize, request)
         if not answer.token_ids:
             raise Incomplete("Tokenize", "token ids")
-        return list(answer.token_ids)
+        return answer
 
     async def detokenize(self, ids: Iterable[int]) -> str:
         """Return the text of some ids, at least one."""
@@ -175,11 +190,8 @@ class Probe:
             async with slots:
                 return await job()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(job)) for job in work]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        async with task_group() as group:
+            tasks = [group.create_task(one(job)) for job in work]
         return [task.result() for task in tasks]
 
     async def draws(

@@ -49,6 +49,10 @@ class Status(StrEnum):
     """The suite or the way to the target failed; the target is not blamed."""
 
 
+BY_AN_ISSUE = {Status.FAIL: Status.XFAIL, Status.PASS: Status.XPASS}
+"""What a status becomes where an open issue says that the check fails."""
+
+
 class Figure(Frozen):
     """A number that a judgement rests on, with its interval where it has one."""
 

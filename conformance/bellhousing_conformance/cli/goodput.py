@@ -22,7 +22,7 @@ from bellhousing_conformance.load.document import write_document
 from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals, whole_file
+from bellhousing_conformance.load.record import Arrivals, write_whole
 from bellhousing_conformance.load.report import report_of
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.workload import plan_of, plan_of_closed
@@ -180,8 +180,7 @@ class _Loads:
 def write_goodput(found: Goodput, folder: Path) -> None:
     """Write the document of a search and its page into its folder. Raises `ConfigurationError`."""
     write_document(found, folder / SEARCH_FILE)
-    with whole_file(folder / SEARCH_PAGE) as page:
-        page.write(goodput_html(found).encode())
+    write_whole(goodput_html(found), folder / SEARCH_PAGE)
 
 
 def _told(last: Try, number: int) -> None:

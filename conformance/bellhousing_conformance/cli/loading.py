@@ -26,7 +26,7 @@ from bellhousing_conformance.load.job import Job, closed_job, open_job
 from bellhousing_conformance.load.metrics import METRICS, metric
 from bellhousing_conformance.load.null import floor_of
 from bellhousing_conformance.load.process import run_load
-from bellhousing_conformance.load.record import Arrivals, whole_file
+from bellhousing_conformance.load.record import Arrivals, write_whole
 from bellhousing_conformance.load.report import LoadReport, report_of, write_load_report
 from bellhousing_conformance.load.schedule import Stage, drawn
 from bellhousing_conformance.load.sender import Progress as Sending
@@ -267,8 +267,7 @@ async def _run(where: Where, when: When, asking: Asking, output: Path) -> LoadRe
             await run_load(job, output, display.sending, token=target.where.token)
     report = report_of(output, floor=floor, limits=limits)
     write_load_report(report, output)
-    with whole_file(output / PAGE_FILE) as page:
-        page.write(load_html(report, load_in(output, floor)).encode())
+    write_whole(load_html(report, load_in(output, floor)), output / PAGE_FILE)
     return report
 
 

@@ -13,7 +13,7 @@ from bellhousing.cli.output import say
 from bellhousing_conformance.cli.comparing import CompareDisplay, duration
 from bellhousing_conformance.cli.interruption import run_until_interrupted
 from bellhousing_conformance.cli.requirements import check_requirements
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.record import write_whole
 from bellhousing_conformance.performance.collect import SpeedOutcome, collect
 from bellhousing_conformance.performance.document import document
 from bellhousing_conformance.performance.entries import SpeedFile, load_speeds
@@ -52,8 +52,7 @@ def add(app: typer.Typer) -> None:
         began = datetime.now(UTC)
 
         def publish_so_far(outcomes: Sequence[SpeedOutcome]) -> None:
-            with whole_file(publish) as file:
-                file.write(document(told, outcomes, command=command, date=began).encode())
+            write_whole(document(told, outcomes, command=command, date=began), publish)
 
         outcomes = run_until_interrupted(collect(told, output, CompareDisplay, publish_so_far, resume=resume))
         say(f"results: {publish}; comparisons: {output}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from bellhousing_conformance.compare import markdown, pictures
 from bellhousing_conformance.compare.blocks import Block, read_blocks
 from bellhousing_conformance.compare.comparison import Comparison, write_comparison
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.record import write_whole
 from bellhousing_conformance.report.html import environment
 
 PAGE_FILE, MARKDOWN_FILE = "comparison.html", "comparison.md"
@@ -16,8 +16,7 @@ def write_forms(comparison: Comparison, folder: Path) -> None:
     write_comparison(comparison, folder)
     forms = {MARKDOWN_FILE: markdown.markdown(comparison), PAGE_FILE: html(comparison, read_blocks(folder))}
     for name, text in forms.items():
-        with whole_file(folder / name) as file:
-            file.write(text.encode())
+        write_whole(text, folder / name)
 
 
 def html(comparison: Comparison, blocks: list[Block]) -> str:

@@ -7,15 +7,14 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.record import write_whole
 
 Document = TypeVar("Document", bound=BaseModel)
 
 
 def write_document(document: BaseModel, file: Path) -> None:
     """Write a document as JSON, whole or not at all. Raises `ConfigurationError`."""
-    with whole_file(file) as opened:
-        opened.write(document.model_dump_json(indent=1).encode() + b"\n")
+    write_whole(document.model_dump_json(indent=1) + "\n", file)
 
 
 def read_document(kind: type[Document], file: Path, what: str) -> Document:

@@ -233,6 +233,12 @@ def _check_schema(file: Path, content: bytes) -> None:
         raise ConfigurationError(f"load run {str(file)!r}: expected schema {SCHEMA!r}, found {schema!r}")
 
 
+def write_whole(text: str, file: Path) -> None:
+    """Write a text, whole or not at all; see `whole_file`."""
+    with whole_file(file) as opened:
+        opened.write(text.encode())
+
+
 @contextmanager
 def whole_file(file: Path) -> Iterator[IO[bytes]]:
     """Yield a file that takes its name only when all of it is on the disk; a failure leaves nothing.

@@ -23,15 +23,20 @@ from bellhousing_conformance.verdict import Row
 SHARE_AT = "share at "
 """How figures of TH2 begin, before the rate."""
 
+DISTRIBUTIONS = {
+    "ttft": "Time to first token", "e2el": "End-to-end latency", "max_stall": "Longest stall of each stream"
+}  # fmt: skip
+"""Metrics whose distribution is drawn, and the titles of the pictures."""
+
 
 def charts(report: ConformanceReport, folder: Path) -> list[Chart]:
     """Return the pictures that the samples of a report have something for."""
     rows = {check: _rows(report, folder, check) for check in ("LT2", "LT4", "TH2", "K01", "K02")}
     loads = {check: [load for load in loads_of(rows[check]) if load.scenario != "capacity"] for check in rows}
     found = [
-        distribution("Time to first token", "ttft", loads["LT2"]),
-        distribution("End-to-end latency", "e2el", loads["LT2"]),
-        distribution("Longest stall of each stream", "max_stall", loads["LT4"]),
+        distribution("ttft", loads["LT2"]),
+        distribution("e2el", loads["LT2"]),
+        distribution("max_stall", loads["LT4"]),
         _rate("Latency against the offered rate", loads["LT2"]),
         *_of_busiest(loads["LT2"]),
         _goodput(report),
@@ -43,13 +48,8 @@ def charts(report: ConformanceReport, folder: Path) -> list[Chart]:
 
 def charts_of_load(load: Load) -> list[Chart]:
     """Return the pictures of a load run; a closed loop has no latencies under load to show."""
-    named = (
-        ("Time to first token", "ttft"),
-        ("End-to-end latency", "e2el"),
-        ("Longest stall of each stream", "max_stall"),
-    )
-    told = named if load.run.info.arrivals.is_open else ()
-    found = [distribution(title, metric, [load]) for title, metric in told]
+    told = DISTRIBUTIONS if load.run.info.arrivals.is_open else ()
+    found = [distribution(metric, [load]) for metric in told]
     return [*(chart for chart in found if chart is not None), *run_charts(load.run)]
 
 
@@ -63,7 +63,7 @@ def _rows(report: ConformanceReport, folder: Path, check: str) -> list[Row]:
         return []
 
 
-def distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None:
+def distribution(metric: str, loads: Sequence[Load]) -> Chart | None:
     """Return the empirical distributions of a metric; bands hold a whole curve in 95 % (Massart, 1990).
 
     A sample counts for what it is worth when neighbours depend on each other.
@@ -85,8 +85,8 @@ def distribution(title: str, metric: str, loads: Sequence[Load]) -> Chart | None
         series.append(Series(label=scenario, line=tuple(kept), band=(*upper, *lower)))
     note = "Share of requests within a time; the band holds the whole curve in 95 %. A failure is never within."
     return Chart(
-        title=title, note=note, x=f"{METRICS[metric].title}, {unit}", y="share of requests", ticks_x=x.ticks,
-        ticks_y=y.ticks, series=tuple(series),
+        title=DISTRIBUTIONS[metric], note=note, x=f"{METRICS[metric].title}, {unit}", y="share of requests",
+        ticks_x=x.ticks, ticks_y=y.ticks, series=tuple(series),
     )  # fmt: skip
 
 

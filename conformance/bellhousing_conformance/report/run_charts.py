@@ -8,6 +8,7 @@ from statistics import median
 from bellhousing_conformance.load.gate import Run
 from bellhousing_conformance.load.gates import LAG_SECONDS
 from bellhousing_conformance.load.metrics import METRICS, NS
+from bellhousing_conformance.load.percentiles import ranks
 from bellhousing_conformance.load.record import NOT_SENT, Sent
 from bellhousing_conformance.load.schedule import operational
 from bellhousing_conformance.load.steady import BLOCK
@@ -176,11 +177,8 @@ def _neighbours(run: Run) -> Chart | None:
     gaps = _gaps_of([row.sent_ns for row in run.first_turns], run)
     if len(gaps) < LEAST_GAPS:
         return None
-    ranks = [0.0] * len(gaps)
-    for rank, place in enumerate(sorted(range(len(gaps)), key=lambda place: gaps[place])):
-        ranks[place] = (rank + 0.5) / len(gaps)
     scale = axis([0.0, 1.0])
-    pairs = list(pairwise(ranks))
+    pairs = list(pairwise((rank - 0.5) / len(gaps) for rank in ranks(gaps)))
     return Chart(
         title="Each gap beside the next",
         note="Ranks of successive gaps between arrivals. Spread evenly, none says anything of the next.",

@@ -11,12 +11,10 @@ from bellhousing_conformance.report.model import Attempt, ConformanceReport, Res
 from bellhousing_conformance.report.outcome import exit_code, is_conformant, left_out, profiles_of
 from bellhousing_conformance.report.samples import read_samples
 from bellhousing_conformance.runner import this_suite
-from bellhousing_conformance.verdict import Status
+from bellhousing_conformance.verdict import BY_AN_ISSUE, Status
 
 SEEN = (Status.PASS, Status.XPASS, Status.MEASURED, Status.DIVERGENCE)
 """Statuses that a sample alone leads to. A failure may be a call's, and then its reason is all there is."""
-
-BY_AN_ISSUE = {Status.FAIL: Status.XFAIL, Status.PASS: Status.XPASS}
 
 
 def disagreements(report: ConformanceReport, folder: Path, checks: dict[str, Check]) -> list[str]:

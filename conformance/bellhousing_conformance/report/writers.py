@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bellhousing.errors import ConfigurationError
-from bellhousing_conformance.load.record import whole_file
+from bellhousing_conformance.load.record import write_whole
 from bellhousing_conformance.report.html import html
 from bellhousing_conformance.report.junit import junit
 from bellhousing_conformance.report.markdown import markdown
@@ -33,13 +33,12 @@ def write_report(report: ConformanceReport, folder: Path) -> None:
     What else is in the folder stays. Raises `ConfigurationError` where a form cannot be written; then the folder has
     none, of an earlier report neither.
     """
-    forms = {name: write(report, folder).encode() for name, write in WRITERS.items()}
+    forms = {name: write(report, folder) for name, write in WRITERS.items()}
     for name in _samples_of_earlier(folder) - _samples(report):
         (folder / name).unlink(missing_ok=True)
     try:
         for name, form in forms.items():
-            with whole_file(folder / name) as file:
-                file.write(form)
+            write_whole(form, folder / name)
     except ConfigurationError:
         for name in forms:
             with suppress(OSError):

@@ -160,24 +160,19 @@ class Catalogue:
 
         Registrations that come together share a transaction.
         """
-        await self.open()
         outcome = await self._writes.do((record, expected_digest))
         if isinstance(outcome, BellhousingError):
             raise outcome
         return outcome
 
-    async def put_all(self, records: Sequence[AdapterRecord]) -> list[Outcome]:
-        """Register adapters in one transaction; return the record or the refusal of each."""
+    async def put_all(self, records: Sequence[AdapterRecord], expected: Sequence[str] = ()) -> list[Outcome]:
+        """Register adapters in one transaction, as `Store.put_all` does; return the record or the refusal of each."""
         await self.open()
-        return [self._kept(outcome) for outcome in await self._run(self._opened.put_all, records)]
+        outcomes = await self._run(self._opened.put_all, records, expected)
+        return [each if isinstance(each, BellhousingError) else self._take_record(each) for each in outcomes]
 
     async def _put_together(self, asked: Sequence[tuple[AdapterRecord, str]]) -> list[Outcome]:
-        records = [record for record, _ in asked]
-        expected = [digest for _, digest in asked]
-        return [self._kept(outcome) for outcome in await self._run(self._opened.put_all, records, expected)]
-
-    def _kept(self, outcome: Outcome) -> Outcome:
-        return outcome if isinstance(outcome, BellhousingError) else self._take_record(outcome)
+        return await self.put_all([record for record, _ in asked], [digest for _, digest in asked])
 
     async def change(self, model: str, name: str, **fields: Any) -> AdapterRecord:
         """Change fields of a record. Raises `NotFound` when another replica has removed it."""

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +81,24 @@ def speaking(served: Served, name: str) -> AsyncClient:
     return AsyncClient(served.address, token=name, retry=RetryPolicy(attempts=1))
 
 
-async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: Serve, tmp_path: Path) -> None:
+@asynccontextmanager
+async def of_tenants(
+    serving: Serve, tmp_path: Path, *services: str
+) -> AsyncIterator[tuple[Served, AsyncClient, AsyncClient, AsyncClient]]:
+    """Serve an operator, who may use some services, and the tenants acme and beta; give their clients."""
     given = settings(tmp_path)
-    given["config"]["auth"] = {"tokens": [token("op", "admin", "discovery"), token("acme"), token("beta")]}
+    given["config"]["auth"] = {"tokens": [token("op", *services), token("acme"), token("beta")]}
     async with (
         serving(**given) as served,
         speaking(served, "op") as operator,
         speaking(served, "acme") as acme,
         speaking(served, "beta") as beta,
     ):
+        yield served, operator, acme, beta
+
+
+async def test_the_load_names_the_adapters_that_the_caller_may_know_of(serving: Serve, tmp_path: Path) -> None:
+    async with of_tenants(serving, tmp_path, "admin", "discovery") as (served, operator, acme, beta):
         for name, tenant in (("private", "acme"), ("shared", "")):
             await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
             await operator.load_adapter(name)
@@ -123,14 +134,7 @@ async def test_another_tenants_adapter_takes_as_long_as_one_that_does_not_exist(
 
 
 async def test_why_a_load_failed_names_files_to_operators_and_the_owner_only(serving: Serve, tmp_path: Path) -> None:
-    given = settings(tmp_path)
-    given["config"]["auth"] = {"tokens": [token("op", "admin", "inference"), token("acme"), token("beta")]}
-    async with (
-        serving(**given) as served,
-        speaking(served, "op") as operator,
-        speaking(served, "acme") as acme,
-        speaking(served, "beta") as beta,
-    ):
+    async with of_tenants(serving, tmp_path, "admin", "inference") as (_, operator, acme, beta):
         for name, tenant in (("private", "acme"), ("shared", "")):
             await operator.register_adapter(name, write(tmp_path / "root", name), tenant=tenant)
             (tmp_path / "root" / name / "adapter_model.safetensors").unlink()

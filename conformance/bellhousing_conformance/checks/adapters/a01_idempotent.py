@@ -35,8 +35,7 @@ async def operations_are_idempotent(probe: Probe) -> None:
     await unload(probe, name, forget=True)
     probe.equal("list after forgetting", found=list(await listed(probe, name)), expected=[])
     run = await probe.calls.stream(probe.request("Hello", adapter=name, max_tokens=1))
-    found = run.failed.code.name if run.failed else "OK"
-    probe.equal("status of a request for a forgotten adapter", found=found, expected="NOT_FOUND")
+    probe.equal("status of a request for a forgotten adapter", found=run.status, expected="NOT_FOUND")
 
 
 async def _registering(probe: Probe, name: str, source: str) -> str:

@@ -6,7 +6,7 @@ from bellhousing_conformance import agreement
 from bellhousing_conformance.agreement import compare, greedy, tolerance
 from bellhousing_conformance.check import check
 from bellhousing_conformance.judges import reasons, together
-from bellhousing_conformance.occupancy import COUNTING, TRIES, end_all, holding, places, seconds_until
+from bellhousing_conformance.occupancy import TRIES, end_all, going_on, holding, places, seconds_until
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.verdict import Judgement, Rows, Status
 
@@ -54,8 +54,7 @@ async def a_queued_request_can_be_cancelled(probe: Probe) -> None:
 
 async def _beside_cancelled_ones(probe: Probe, count: int) -> bool:
     """Compare a stream alone with itself beside requests that are cancelled; tell whether those waited."""
-    prompt = None if probe.supports("sampling.ignore_eos") else f"{probe.prompt()} {COUNTING}"
-    request = greedy(probe, prompt, max_tokens=256)
+    request = greedy(probe, going_on(probe, probe.prompt()), max_tokens=256)
     alone = await probe.run(request)
     async with holding(probe, count - 1):
         beside = asyncio.ensure_future(probe.run(request))

@@ -51,7 +51,7 @@ async def _one(probe: Probe, deadline: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(deadline + GIVE_UP_SECONDS):
             run = await probe.attempt(request, deadline=deadline)
-            found = run.failed.code.name if run.failed else "OK"
+            found = run.status
     late = time.perf_counter() - began - deadline
     if found == "OK" and late <= MOST_LATE_SECONDS:
         probe.left_out("a request ended by itself before its deadline", seconds=late + deadline)

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from bellhousing.v1 import inference_pb2 as pb
-from bellhousing_conformance.calls import Incomplete
 from bellhousing_conformance.check import check
 from bellhousing_conformance.probe import Probe
 from bellhousing_conformance.texts import text_of
@@ -35,8 +33,5 @@ async def text_comes_back(probe: Probe) -> None:
 
 async def _there_and_back(probe: Probe, text: str) -> tuple[str, bytes]:
     """Return the text of a text's tokens, and the bytes of its pieces."""
-    request = pb.TokenizeRequest(model=probe.model.name, text=text, add_special=False, with_pieces=True)
-    answer = await probe.calls.ask(probe.calls.stubs.inference.Tokenize, request)
-    if not answer.token_ids:
-        raise Incomplete("Tokenize", "token ids")
+    answer = await probe.tokenized(text, add_special=False, with_pieces=True)
     return await probe.detokenize(answer.token_ids), b"".join(answer.pieces)

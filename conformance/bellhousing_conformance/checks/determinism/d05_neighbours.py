@@ -5,7 +5,7 @@ import asyncio
 from bellhousing.v1 import inference_pb2 as pb
 from bellhousing_conformance.calls import Run
 from bellhousing_conformance.check import check
-from bellhousing_conformance.probe import Probe
+from bellhousing_conformance.probe import Probe, task_group
 from bellhousing_conformance.stats import wilson
 from bellhousing_conformance.verdict import Figure, Judgement, Rows, Status
 
@@ -76,13 +76,10 @@ async def _among_others(probe: Probe, request: pb.GenerateRequest) -> Run:
         finally:
             has_begun.set()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for other, has_begun in zip(others, beginnings, strict=True):
-                group.create_task(neighbour(other, has_begun))
-            for has_begun in beginnings:
-                await has_begun.wait()
-            task = group.create_task(probe.run(request))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
+    async with task_group() as group:
+        for other, has_begun in zip(others, beginnings, strict=True):
+            group.create_task(neighbour(other, has_begun))
+        for has_begun in beginnings:
+            await has_begun.wait()
+        task = group.create_task(probe.run(request))
     return task.result()

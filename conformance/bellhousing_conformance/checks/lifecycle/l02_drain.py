@@ -48,13 +48,12 @@ async def _look_while_it_stops(probe: Probe, streams: list["asyncio.Task[Run]"],
     await asyncio.sleep(0.3)
     late = await probe.calls.stream(probe.request(max_tokens=1))
     if not all(stream.done() for stream in streams):
-        found = late.failed.code.name if late.failed else "OK"
-        probe.equal("status of a request to a stopping server", found=found, expected=REFUSED)
+        probe.equal("status of a request to a stopping server", found=late.status, expected=REFUSED)
     for run in await asyncio.gather(*streams):
-        if run.failed is None and run.stamps_ns[-1] < since:
+        if run.ended_before(since):
             probe.left_out("a stream ended by itself before the stop")
             continue
-        probe.equal("status of a stream that ran at the stop", found=_status(run), expected="OK")
+        probe.equal("status of a stream that ran at the stop", found=run.status, expected="OK")
         if run.reason() != "EOS" or probe.supports("sampling.ignore_eos"):
             probe.equal("tokens of a stream that ran at the stop", found=run.tokens(), expected=tokens)
 
@@ -64,7 +63,3 @@ async def _tokens(probe: Probe) -> int:
     run = await probe.run(lasting(probe, max_tokens=32))
     pace = (run.stamps_ns[-1] - run.sent_ns) / 1e9 / max(1, run.tokens())
     return max(16, min(MOST_TOKENS, int(SECONDS_OF_STREAM / pace)))
-
-
-def _status(run: Run) -> str:
-    return run.failed.code.name if run.failed else "OK"
