@@ -248,10 +248,19 @@ class Catalogue:
             await self._sync()
 
     async def _write_use(self) -> None:
-        """Add to the store's statistics. What it fails to take is kept; a cancelled call ends by itself."""
+        """Add to the store's statistics. What it fails to take is kept, also when this is cancelled meanwhile."""
+        write = asyncio.ensure_future(self._written())
+        try:
+            await asyncio.shield(write)
+        except asyncio.CancelledError:
+            with suppress(BellhousingError):
+                await write
+            raise
+
+    async def _written(self) -> None:
         self._writing, self._used = self._used, {}
         try:
-            await asyncio.shield(self._run(self._opened.note_use, self._writing))
+            await self._run(self._opened.note_use, self._writing)
         except BellhousingError:
             for key, use in self._writing.items():
                 _add(self._used, key, use)

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bellhousing.adapters import Catalogue, Location
-from bellhousing.adapters.record import AdapterRecord
+from bellhousing.adapters.record import AdapterRecord, Key
 from bellhousing.adapters.store import REPLICA_SECONDS, Store
 from bellhousing.errors import (
     AlreadyExists,
@@ -144,6 +145,28 @@ async def test_loads_that_a_registry_could_not_take_are_added_to_later_ones(tmp_
     await catalogue.close()
     (record,) = Store(url).changes_since(-1).records
     assert (record.load_count, record.last_used) == (2, 0.0)
+
+
+async def test_loads_that_a_registry_refuses_while_it_is_closed_are_told_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/adapters.db"
+    note_use, is_asked = Store.note_use, threading.Event()
+
+    def refuse_once(self: Store, used: Mapping[Key, tuple[float, int]]) -> None:
+        if not is_asked.is_set():
+            is_asked.set()
+            time.sleep(0.2)
+            raise EngineUnavailable("the registry is away")
+        note_use(self, used)
+
+    monkeypatch.setattr(Store, "note_use", refuse_once)
+    catalogue = Catalogue(Location(url), "one", sync_seconds=0.02)
+    catalogue.note_load(await catalogue.put(POET))
+    assert await asyncio.to_thread(is_asked.wait, 10)
+    await catalogue.close()
+    (record,) = Store(url).changes_since(-1).records
+    assert record.load_count == 1
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE adapters; --", '"', "%", "\\", "名", "a\nb"])
